@@ -1,0 +1,359 @@
+//! Reading a TOML file key by key: what is good is given back, what isn't becomes a list of faults.
+//!
+//! A reader asks for each key by name and type; a key that nobody asked for is
+//! refused at the end, with the nearest known one named. Nothing is read twice
+//! and the first fault does not hide the others.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::fault::{Fault, nearest, position, quote};
+
+/// What a file of TOML is read as: where it stands and how faults in it are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file, as messages name it; relative paths in it are relative to its folder.
+    pub file: &'a Path,
+    /// All of its text.
+    pub text: &'a str,
+    /// Whether messages may quote values; never those of types and destinations.
+    pub quotes_values: bool,
+    /// What happens when something in it is wrong.
+    pub now: &'static str,
+}
+
+/// A table that is being read.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    source: Source<'a>,
+    /// What stands before the table's own keys in a message: `` or `expect.`.
+    prefix: String,
+    table: DeTable<'a>,
+    /// Where the table itself stands in the text, for keys that are missing.
+    offset: Option<usize>,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Source<'a> {
+    /// Parses the text, hands its table to `read`, and gives back what that made of it,
+    /// `None` when the text is not TOML at all; with all that was wrong.
+    pub fn read<T>(self, read: impl FnOnce(&mut Keys<'a>) -> T) -> (Option<T>, Vec<Fault>) {
+        let table = match DeTable::parse(self.text) {
+            Ok(table) => table.into_inner(),
+            Err(error) => {
+                let at = error.span().map(|span| position(self.text, span.start));
+                let seen = String::from("not TOML");
+                let right = error.message().trim().replace('\n', ", ");
+                return (None, vec![Fault { file: self.file.into(), at, seen, right, now: self.now }]);
+            }
+        };
+        let mut keys =
+            Keys { source: self, prefix: String::new(), table, offset: None, known: Vec::new(), faults: Vec::new() };
+        let read = read(&mut keys);
+        (Some(read), keys.finish())
+    }
+}
+
+impl<'a> Keys<'a> {
+    /// True while nothing was wrong with what has been read.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Where the file stands.
+    pub fn file(&self) -> &'a Path {
+        self.source.file
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
+        self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))
+    }
+
+    /// What `parse` makes of a text; `right` says what that takes.
+    pub fn parsed<T>(&mut self, key: &'static str, right: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.value(key, right, |value| value.as_str().and_then(parse))
+    }
+
+    /// A length of time with its unit, as in `"250ms"`, from `least` to `most`.
+    pub fn duration(&mut self, key: &'static str, least: Duration, most: Duration) -> Option<Duration> {
+        let right =
+            format!("a time with its unit, as in \"250ms\" or \"5s\", from {} to {}", plain(least), plain(most));
+        self.parsed(key, &right, |text| parse_duration(text).filter(|d| (least..=most).contains(d)))
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn integer(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+        let right = format!("a whole number from {least} to {most}");
+        self.value(key, &right, |value| integer(value).filter(|n| (least..=most).contains(n)))
+    }
+
+    /// A number of bytes: a whole number, or a text with its unit, as in `"64KiB"`.
+    pub fn bytes(&mut self, key: &'static str, most: u64) -> Option<u64> {
+        let right = format!("a number of bytes, as in 512 or \"64KiB\", up to {most}");
+        self.value(key, &right, |value| {
+            integer(value).or_else(|| value.as_str().and_then(parse_bytes)).filter(|n| *n <= most)
+        })
+    }
+
+    /// A share from 0.0 to 1.0.
+    pub fn share(&mut self, key: &'static str) -> Option<f64> {
+        self.value(key, "a number from 0.0 to 1.0", |value| {
+            let share = match value {
+                DeValue::Float(float) => float.as_str().parse().ok()?,
+                other => f64::from(u32::try_from(integer(other)?).ok()?),
+            };
+            (0.0..=1.0).contains(&share).then_some(share)
+        })
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.value(key, "true or false", DeValue::as_bool)
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        self.parsed(key, &words.join(" or "), |text| {
+            choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
+        })
+    }
+
+    /// The path of a file, relative to the folder of the one it is named in.
+    pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let folder = self.source.file.parent().unwrap_or(Path::new("")).to_owned();
+        self.parsed(key, "the path of a file, in quotes", |text| {
+            (!text.is_empty() && !text.contains('\0')).then(|| folder.join(text))
+        })
+    }
+
+    /// A `host:port`.
+    pub fn address(&mut self, key: &'static str) -> Option<String> {
+        self.parsed(key, "an address as host:port", |text| {
+            let (host, port) = text.rsplit_once(':')?;
+            let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            let sound = match bare {
+                Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => !host.is_empty() && !host.contains([':', '/', ' ', '\0']),
+            };
+            (sound && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| text.to_owned())
+        })
+    }
+
+    /// A list, each item of which `item` understands; `right` says what the list takes.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        mut item: impl FnMut(&DeValue<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.value(key, right, |value| value.as_array()?.iter().map(|value| item(value.get_ref())).collect())
+    }
+
+    /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
+        self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {
+            let mut entries: Vec<_> = value.as_table()?.iter().collect();
+            entries.sort_by_key(|(name, _)| name.span().start);
+            entries
+                .into_iter()
+                .map(|(name, value)| Some((name.get_ref().to_string(), value.get_ref().as_str()?.to_owned())))
+                .collect()
+        })
+    }
+
+    /// A table with keys of its own, read by `read`.
+    pub fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Keys<'a>) -> T) -> Option<T> {
+        let (name, value) = self.take(key)?;
+        let DeValue::Table(table) = value.into_inner() else {
+            self.fault(Some(name.start), format!("key \"{}{key}\"", self.prefix), format!("a table, as in [{key}]"));
+            return None;
+        };
+        let mut keys = Keys {
+            source: self.source,
+            prefix: format!("{}{key}.", self.prefix),
+            table,
+            offset: Some(name.start),
+            known: Vec::new(),
+            faults: Vec::new(),
+        };
+        let read = read(&mut keys);
+        self.faults.extend(keys.finish());
+        Some(read)
+    }
+
+    /// Says that a key which can't be left out isn't there, unless what was there is already faulted.
+    pub fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
+        let name = format!("\"{}{key}\"", self.prefix);
+        if value.is_none() && !self.faults.iter().any(|fault| fault.seen.contains(&name)) {
+            self.fault(self.offset, format!("no key {name}"), String::from("it can't be left out"));
+        }
+        value
+    }
+
+    /// Adds a fault of the file as a whole, or of what two keys say together.
+    pub fn refuse(&mut self, seen: impl Into<String>, right: impl Into<String>) {
+        self.fault(self.offset, seen.into(), right.into());
+    }
+
+    /// Takes `key`, and says what is wrong unless `read` understands its value.
+    fn value<T>(&mut self, key: &'static str, right: &str, read: impl FnOnce(&DeValue<'a>) -> Option<T>) -> Option<T> {
+        let (_, value) = self.take(key)?;
+        let read = read(value.get_ref());
+        if read.is_none() {
+            let span = value.span();
+            let seen = match (self.source.quotes_values, self.source.text.get(span.clone())) {
+                (true, Some(text)) => format!("\"{}{key}\" is {}", self.prefix, quote(text)),
+                _ => format!("\"{}{key}\" can't be this {}", self.prefix, value.get_ref().type_str()),
+            };
+            self.fault(Some(span.start), seen, right.to_owned());
+        }
+        read
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(std::ops::Range<usize>, Spanned<DeValue<'a>>)> {
+        self.known.push(key);
+        let (name, value) = self.table.remove_entry(key)?;
+        Some((name.span(), value))
+    }
+
+    fn finish(mut self) -> Vec<Fault> {
+        let mut unknown: Vec<_> =
+            self.table.iter().map(|(name, _)| (name.span().start, name.get_ref().to_string())).collect();
+        unknown.sort();
+        for (offset, name) in unknown {
+            let known = self.known.iter().copied();
+            let right = match nearest(&name, known.clone()) {
+                Some(known) => format!("the nearest known one is \"{known}\""),
+                None => format!("the known ones are {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            self.fault(Some(offset), format!("unknown key {}", quote(&format!("{}{name}", self.prefix))), right);
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+        self.faults
+    }
+
+    fn fault(&mut self, offset: Option<usize>, seen: String, right: String) {
+        let at = offset.map(|offset| position(self.source.text, offset));
+        self.faults.push(Fault { file: self.source.file.into(), at, seen, right, now: self.source.now });
+    }
+}
+
+/// Reads `"250ms"`, `"1.5s"`, `"5s"`, `"1m"`, `"1h"`, `"20us"`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit.trim_start() {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
+
+/// Reads `"512B"`, `"64KiB"`, `"256MiB"`, `"1GiB"`.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn integer(value: &DeValue<'_>) -> Option<u64> {
+    let integer = value.as_integer()?;
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A duration as one would write it in a file.
+fn plain(duration: Duration) -> String {
+    let us = duration.as_micros();
+    match us {
+        0 => String::from("0s"),
+        _ if us % 3_600_000_000 == 0 => format!("{}h", us / 3_600_000_000),
+        _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
+        _ if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        _ => format!("{us}us"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source<'_> {
+        Source { file: Path::new("x.toml"), text, quotes_values: true, now: "its default is used" }
+    }
+
+    #[test]
+    fn each_fault_is_named_with_its_place() {
+        #[track_caller]
+        fn check(text: &str, expect: &[&str]) {
+            let (_, faults) = source(text).read(|keys| {
+                keys.duration("timeout", Duration::from_millis(1), Duration::from_secs(50));
+                keys.integer("overtime", 1, 100);
+                keys.choice("mode", &[("wait", 1), ("cancel", 2)]);
+                keys.table("expect", |keys| keys.text("body"));
+            });
+            assert_eq!(faults.iter().map(Fault::to_string).collect::<Vec<_>>(), expect);
+        }
+        check("timeout = \"5s\"\novertime = 20\nmode = \"wait\"\n[expect]\nbody = \"x\"\n", &[]);
+        check(
+            "tiemout = \"5s\"",
+            &["x.toml:1:1: unknown key \"tiemout\": the nearest known one is \"timeout\"; its default is used"],
+        );
+        check(
+            "\novertime = 101",
+            &["x.toml:2:12: \"overtime\" is \"101\": a whole number from 1 to 100; its default is used"],
+        );
+        check(
+            "mode = \"wat\"",
+            &["x.toml:1:8: \"mode\" is \"\\\"wat\\\"\": \"wait\" or \"cancel\"; its default is used"],
+        );
+        check(
+            "[expect]\nbdy = 1",
+            &["x.toml:2:1: unknown key \"expect.bdy\": the nearest known one is \"body\"; its default is used"],
+        );
+        check(
+            "timeout = 5",
+            &["x.toml:1:11: \"timeout\" is \"5\": a time with its unit, as in \"250ms\" or \"5s\", from 1ms to 50s; \
+               its default is used"],
+        );
+    }
+
+    #[test]
+    fn values_of_types_are_never_quoted() {
+        let source = Source { quotes_values: false, ..source("overtime = \"secret\"") };
+        let (_, faults) = source.read(|keys| keys.integer("overtime", 1, 100));
+        assert!(!faults[0].to_string().contains("secret"), "{}", faults[0]);
+    }
+
+    #[test]
+    fn durations() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<Duration>) {
+            assert_eq!(parse_duration(text), expect, "{text}");
+        }
+        check("250ms", Some(Duration::from_millis(250)));
+        check("1.5s", Some(Duration::from_millis(1500)));
+        check("5 s", Some(Duration::from_secs(5)));
+        check("5", None);
+        check("s", None);
+        check("-5s", None);
+        check("1e9s", None);
+        check("99999999999999999999h", None);
+    }
+}

@@ -1,0 +1,254 @@
+//! What one test did in one interval, and how it is written.
+//!
+//! A summary is counters and histograms, never a list of hits. It has two
+//! written forms: the whole (serde; spool and archive), and [`Summary::to_json`],
+//! the short one for people's tools, where a histogram is six numbers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::gossip::Ended;
+use crate::latency::Latency;
+use crate::target::Reason;
+
+/// The name under which the runner tells of itself.
+pub const RUNNER: &str = "_runner";
+/// The share of planned hits that may be canceled or missed before percentiles are marked as truncated.
+const TRUNCATED_SHARE: f64 = 0.01;
+/// The lag, in seconds, that one hit in a hundred may exceed before the generator is said to have been the limit.
+const LIMITED_LAG: f64 = 0.010;
+
+/// One test (or the runner itself) in one interval of one run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Summary {
+    /// The test's name, or `_runner`.
+    pub test: String,
+    /// The test's type; empty for the runner.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The server it ran on.
+    pub host: String,
+    /// Which run of this minute on this server: 1, or more when somebody started another.
+    pub copy: u32,
+    /// When the interval began.
+    pub start: DateTime<Utc>,
+    /// How long the interval is, in seconds, by the clock.
+    pub seconds: f64,
+    /// Whether this is the last interval of its minute.
+    pub last: bool,
+    /// The destinations it is for.
+    pub destinations: Vec<String>,
+    /// What was measured.
+    pub measured: Measured,
+}
+
+/// What a summary is about.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measured {
+    /// A test.
+    Test(Box<Tally>),
+    /// The runner.
+    Runner(Upkeep),
+}
+
+/// What the hits of one test came to.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Tally {
+    /// Hits that ended well.
+    pub ok: u64,
+    /// Hits that ended otherwise.
+    pub failed: u64,
+    /// Hits skipped as `overtime` was reached.
+    pub canceled: u64,
+    /// Hits the minute had no time left for.
+    pub missed: u64,
+    /// Hits that a stop or a removal kept from starting or dropped in flight.
+    pub stopped: u64,
+    /// The failed hits by reason.
+    pub failures: BTreeMap<Reason, u64>,
+    /// Blocked, and from due to end.
+    pub response: Latency,
+    /// Start to end.
+    pub service: Latency,
+    /// Due to start.
+    pub lag: Latency,
+    /// Waiting for a place among `overtime`.
+    pub blocked: Latency,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+/// What the runner has to say of itself.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Upkeep {
+    /// Faults in the configuration as last read.
+    pub config_errors: u64,
+    /// Runs that found no free slot or their minute taken, since the last report.
+    pub runs_skipped: u64,
+    /// Spooled intervals dropped, since the last report, as the spool was full.
+    pub spool_dropped: u64,
+    /// When this run began, in seconds since 1970.
+    pub last_run: i64,
+}
+
+impl Tally {
+    /// Counts a hit that started and ended.
+    pub fn record(&mut self, ended: &Ended) {
+        match &ended.outcome.failure {
+            None => self.ok += 1,
+            Some(failure) => {
+                self.failed += 1;
+                *self.failures.entry(failure.reason).or_default() += 1;
+            }
+        }
+        self.response.record(ended.response());
+        self.service.record(ended.service());
+        self.lag.record(ended.lag());
+        self.blocked.record(ended.blocked);
+        self.bytes_in += ended.outcome.bytes_in;
+        self.bytes_out += ended.outcome.bytes_out;
+    }
+
+    /// Adds all of `other`, exactly.
+    pub fn merge(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.canceled += other.canceled;
+        self.missed += other.missed;
+        self.stopped += other.stopped;
+        for (reason, count) in &other.failures {
+            *self.failures.entry(*reason).or_default() += count;
+        }
+        self.response.merge(&other.response);
+        self.service.merge(&other.service);
+        self.lag.merge(&other.lag);
+        self.blocked.merge(&other.blocked);
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+
+    /// The hits accounted for, one way or another.
+    pub fn planned(&self) -> u64 {
+        self.ok + self.failed + self.canceled + self.missed + self.stopped
+    }
+
+    /// Whether so many hits were canceled or missed that the worst is not in the histograms.
+    pub fn truncated(&self) -> bool {
+        (self.canceled + self.missed) as f64 > TRUNCATED_SHARE * self.planned() as f64
+    }
+
+    /// Whether the generator itself was the limit: its lag's 99th percentile is over 10 ms.
+    pub fn generator_limited(&self) -> bool {
+        self.lag.quantile(0.99).as_secs_f64() > LIMITED_LAG
+    }
+
+    /// The four distributions with their names.
+    pub fn latencies(&self) -> [(&'static str, &Latency); 4] {
+        [("response", &self.response), ("service", &self.service), ("lag", &self.lag), ("blocked", &self.blocked)]
+    }
+
+    /// The five results of a hit with their names.
+    pub fn results(&self) -> [(&'static str, u64); 5] {
+        [
+            ("ok", self.ok),
+            ("failed", self.failed),
+            ("canceled", self.canceled),
+            ("missed", self.missed),
+            ("stopped", self.stopped),
+        ]
+    }
+}
+
+impl Upkeep {
+    /// The four fields with their names.
+    pub fn named(&self) -> [(&'static str, i64); 4] {
+        let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        [
+            ("config_errors", signed(self.config_errors)),
+            ("runs_skipped", signed(self.runs_skipped)),
+            ("spool_dropped", signed(self.spool_dropped)),
+            ("last_run", self.last_run),
+        ]
+    }
+}
+
+impl Summary {
+    /// When the interval ended, by the clock.
+    pub fn end(&self) -> DateTime<Utc> {
+        self.start + TimeDelta::milliseconds((self.seconds * 1000.0) as i64)
+    }
+
+    /// Adds a later interval of the same test and run, exactly.
+    pub fn merge(&mut self, later: &Self) {
+        self.seconds += later.seconds;
+        self.last |= later.last;
+        for destination in &later.destinations {
+            if !self.destinations.contains(destination) {
+                self.destinations.push(destination.clone());
+            }
+        }
+        match (&mut self.measured, &later.measured) {
+            (Measured::Test(tally), Measured::Test(later)) => tally.merge(later),
+            (Measured::Runner(upkeep), Measured::Runner(later)) => {
+                upkeep.config_errors = later.config_errors;
+                upkeep.runs_skipped += later.runs_skipped;
+                upkeep.spool_dropped += later.spool_dropped;
+                upkeep.last_run = later.last_run;
+            }
+            (Measured::Test(_), Measured::Runner(_)) | (Measured::Runner(_), Measured::Test(_)) => {
+                unreachable!("`_runner` is reserved: a test and the runner never share a name")
+            }
+        }
+    }
+
+    /// The host as metric paths and tags name it: dots are `_`, and a copy has its number behind it.
+    pub fn host_label(&self) -> String {
+        let host = self.host.replace('.', "_");
+        if self.copy > 1 { format!("{host}-{}", self.copy) } else { host }
+    }
+
+    /// The summary as one JSON object, without histograms and without a newline.
+    pub fn to_json(&self) -> String {
+        let mut object = Map::new();
+        object.insert("test".into(), json!(self.test));
+        object.insert("type".into(), json!(self.type_name));
+        object.insert("host".into(), json!(self.host));
+        if self.copy > 1 {
+            object.insert("copy".into(), json!(self.copy));
+        }
+        object.insert("start".into(), json!(self.start.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        object.insert("seconds".into(), json!(self.seconds));
+        match &self.measured {
+            Measured::Test(tally) => {
+                object.insert("planned".into(), json!(tally.planned()));
+                for (name, count) in tally.results() {
+                    object.insert(name.into(), json!(count));
+                }
+                object.insert("failures".into(), json!(tally.failures));
+                for (name, latency) in tally.latencies() {
+                    object.insert(name.into(), json!(latency.quantiles()));
+                }
+                object.insert("bytes_in".into(), json!(tally.bytes_in));
+                object.insert("bytes_out".into(), json!(tally.bytes_out));
+                object.insert("generator_limited".into(), json!(tally.generator_limited()));
+                object.insert("truncated".into(), json!(tally.truncated()));
+                let service = tally.service.quantiles().map(|quantiles| quantiles.mean);
+                object.insert("test_time".into(), json!(service));
+            }
+            Measured::Runner(upkeep) => {
+                for (name, value) in upkeep.named() {
+                    object.insert(name.into(), json!(value));
+                }
+            }
+        }
+        object.insert("test_name".into(), json!(self.test));
+        object.insert("test_epoch".into(), json!(self.start.timestamp()));
+        Value::Object(object).to_string()
+    }
+}
