@@ -24,7 +24,9 @@ use super::stream::Stream;
 use super::traffic::Traffic;
 use crate::target::{Failure, Reason};
 
-/// The most that is buffered of what was received, and so the largest head of an answer, in bytes.
+/// The largest head of an answer, in bytes. (Of headers there are at most 100, hyper's own limit.)
+const MAX_HEAD: usize = 64 << 10;
+/// The most that is read at once, and kept before it is written, in bytes.
 const MAX_BUFFER: usize = 64 << 10;
 
 /// An open connection, with no more than one request on its way.
@@ -49,7 +51,7 @@ impl Connection {
     /// Speaks HTTP over `stream`, which counts into `traffic` and says in `heard` that it received something.
     pub async fn open(stream: Stream, traffic: Rc<Traffic>, heard: Rc<Cell<bool>>) -> Result<Self, Failure> {
         let mut http = http1::Builder::new();
-        http.max_buf_size(MAX_BUFFER);
+        http.max_buf_size(MAX_BUFFER).max_header_size(MAX_HEAD);
         match http.handshake(TokioIo::new(stream)).await {
             Ok((sender, driver)) => Ok(Self { traffic, heard, sender, driver: Some(Box::new(driver)) }),
             Err(error) => Err(Failure::new(Reason::Connect, error)),
@@ -58,7 +60,6 @@ impl Connection {
 
     /// Sends a request and gives back its answer, of which only the head has been read.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
-        self.heard.set(false);
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
             drive(&mut self.driver, cx);
@@ -84,9 +85,11 @@ impl Connection {
         .await
     }
 
-    /// Whether it is open and takes another request; to be asked between answers only.
+    /// Whether it is open and takes another request; to be asked when an answer has been read.
     pub async fn is_open(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.poll_open(cx))).await
+        let open = poll_fn(|cx| Poll::Ready(self.poll_open(cx))).await;
+        self.heard.set(false);
+        open
     }
 
     /// Looks what became of the connection since it was last driven, without waiting.
@@ -112,30 +115,33 @@ impl Lost {
     pub const fn is_unanswered(&self) -> bool {
         self.unanswered
     }
+
+    /// What it is counted as.
+    ///
+    /// | what happened | reason |
+    /// |---|---|
+    /// | the answer can't be read as HTTP/1, or its head is too large | `protocol` |
+    /// | the server spoke before it was asked | `protocol` |
+    /// | closed or reset before anything was sent | `connect` |
+    /// | refused at the end of TLS's handshake, as for want of a client's certificate | `tls` |
+    /// | closed or reset without an answer | `other` |
+    fn reason(&self) -> Reason {
+        if self.error.is_parse() {
+            return Reason::Protocol;
+        }
+        match source::<io::Error>(&self.error) {
+            // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
+            Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Reason::Tls,
+            _ if self.unsent && !self.unanswered => Reason::Protocol,
+            _ if self.unsent => Reason::Connect,
+            _ => Reason::Other,
+        }
+    }
 }
 
 impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
-        let reason = if lost.unsent { Reason::Connect } else { reason_of(&lost.error) };
-        Self::new(reason, format_args!("{:#}", anyhow::Error::new(lost.error)))
-    }
-}
-
-/// What a request that was sent, and got no answer, is counted as.
-///
-/// | what happened | reason |
-/// |---|---|
-/// | the answer can't be read as HTTP/1, or its head is too large | `protocol` |
-/// | the server refused at the end of TLS's handshake, as with a client certificate that it wants | `tls` |
-/// | closed or reset without an answer | `other` |
-fn reason_of(error: &hyper::Error) -> Reason {
-    if error.is_parse() {
-        return Reason::Protocol;
-    }
-    match source::<io::Error>(error) {
-        // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-        Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Reason::Tls,
-        _ => Reason::Other,
+        Self::new(lost.reason(), format_args!("{:#}", anyhow::Error::new(lost.error)))
     }
 }
 
