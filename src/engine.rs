@@ -144,6 +144,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
         let mut timer = Timer::new()?;
         let mut stopping = false;
         while !(self.workers.is_empty() && (stopping || Instant::now() >= self.window.end)) {
+            let alarm = self.alarm();
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -162,7 +163,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
                     Ok(Err(error)) => log::error!("a test ended early: {error}"),
                     Err(error) => log::error!("a test ended early: {error}"),
                 },
-                rung = timer.at(self.alarm()) => {
+                rung = timer.at(alarm) => {
                     rung?;
                     self.close_due(Instant::now());
                 }

@@ -50,7 +50,7 @@ impl Keeper {
         settings: &Settings,
         mut report: impl FnMut(Kept) + Send + 'static,
     ) -> io::Result<Self> {
-        let (intervals, receiver) = mpsc::channel();
+        let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
         let (spool_max, days, bytes) = (settings.spool_max, settings.archive_days, settings.archive_max);
         thread::Builder::new().name("keeper".into()).spawn(move || {
             let mut shelf = Shelf { size: 0, dropped: 0, spool, archive, spool_max };

@@ -141,11 +141,11 @@ fn folder(state: &Path) -> PathBuf {
 
 /// Whether a live run claimed this before its minute began.
 fn is_waiting(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else {
+    let Ok(file) = File::open(path) else {
         return false;
     };
     let mut text = String::new();
-    let read = file.by_ref().take(WAITING.len() as u64).read_to_string(&mut text);
+    let read = (&file).take(WAITING.len() as u64).read_to_string(&mut text);
     read.is_ok() && text == WAITING && is_locked(&file)
 }
 

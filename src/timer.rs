@@ -2,6 +2,7 @@
 //! tokio's own timers are a millisecond wide.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,10 +13,25 @@ use tokio::io::unix::AsyncFd;
 
 /// One alarm; set again, it forgets what it was set to.
 pub struct Timer {
-    fd: AsyncFd<TimerFd>,
+    fd: AsyncFd<Fd>,
     /// One moment on both of the clocks that are the same: Rust's, and the kernel's number for it.
     epoch: (Instant, Duration),
     set: Option<Instant>,
+}
+
+/// A timerfd as tokio wants it.
+struct Fd(TimerFd);
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Timer {
@@ -30,7 +46,11 @@ impl Timer {
         let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let monotonic = clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
         let epoch = (Instant::now(), Duration::from(monotonic));
-        Ok(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)?, epoch, set: None })
+        // SAFETY: `Fd` owns its descriptor and never gives it away: it is open,
+        // and the same, for as long as the `AsyncFd` that owns the `Fd`.
+        #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of one's own")]
+        let fd = unsafe { AsyncFd::register_with_interest(Fd(fd), Interest::READABLE) }?;
+        Ok(Self { fd, epoch, set: None })
     }
 
     /// Waits until `moment`, which may have passed. Dropping the future is fine.
@@ -42,14 +62,14 @@ impl Timer {
             // Zero would disarm it.
             let (epoch, kernel) = self.epoch;
             let at = (kernel + moment.saturating_duration_since(epoch)).max(Duration::from_nanos(1));
-            self.fd.get_ref().set(Expiration::OneShot(at.into()), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+            self.fd.get_ref().0.set(Expiration::OneShot(at.into()), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             self.set = Some(moment);
         }
         loop {
             let mut ready = self.fd.readable().await?;
             // Reads until it would block: one wake-up left over from an earlier
             // setting is not this one.
-            match ready.try_io(|fd| match fd.get_ref().wait() {
+            match ready.try_io(|fd| match fd.get_ref().0.wait() {
                 Err(Errno::EAGAIN) => Err(io::ErrorKind::WouldBlock.into()),
                 other => other.map_err(io::Error::from),
             }) {
