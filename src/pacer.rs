@@ -234,9 +234,8 @@ pub fn seed(host: &str, test: &str, minute: i64) -> u64 {
     // FNV-1a, then the finalizer of splitmix64: FNV's high bits alone differ too
     // little between names that differ in their last letter.
     let bytes = host.bytes().chain([0]).chain(test.bytes()).chain(minute.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
@@ -373,7 +372,11 @@ mod tests {
                 if random.u8(..) < 10 {
                     now += ms(random.u64(0..5000));
                     let left = pacer.left();
-                    if random.bool() { pacer.unblock(now) } else { pacer.fall_behind(now) }
+                    if random.bool() {
+                        pacer.unblock(now)
+                    } else {
+                        pacer.fall_behind(now)
+                    }
                     assert_eq!(pacer.left(), left);
                     let Some(first) = pacer.next_due() else { break };
                     assert!(first >= now || first == due, "what was not overdue stays");

@@ -24,7 +24,7 @@ use crate::courier::Courier;
 use crate::engine::{Assignment, Engine, Interval, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
-use crate::kinds::Type;
+use crate::kinds::{MAX_GRACE, Type};
 use crate::logging;
 use crate::marks::Marks;
 use crate::minute::{Claim, Clock, Minute};
@@ -40,8 +40,8 @@ use crate::summary::{Measured, RUNNER, Summary, Upkeep};
 use crate::trust;
 use crate::watch::{self, Notice};
 
-/// The longest that hits in flight may go on after the minute.
-pub const MAX_GRACE: Duration = Duration::from_secs(50);
+/// When, after the minute's grace, a last interval that is still not on disk is given up.
+const KEPT: Duration = Duration::from_secs(2);
 /// When a file that a writer may be in the middle of is read again.
 const SETTLED: Duration = Duration::from_millis(1050);
 /// What threads get to say that they have ended, once their time is up.
@@ -125,7 +125,10 @@ pub fn run(places: &Places) -> Exit {
         Ok(None) => return skipped(places, "a run that waited for this minute has it"),
         Err(error) => {
             if std::mem::take(&mut writable) {
-                log::error!("{} cannot be written ({error}); what is measured is sent from memory", places.state.display());
+                log::error!(
+                    "{} cannot be written ({error}); what is measured is sent from memory",
+                    places.state.display()
+                );
             }
             None
         }
@@ -260,7 +263,7 @@ impl Run {
     /// Lives until the minute's summaries are delivered, or the time to send is over.
     fn live(mut self, inbox: &Receiver<Event>) -> Exit {
         self.read_plan();
-        let latest = self.minute.end() + MAX_GRACE;
+        let latest = self.minute.end() + MAX_GRACE + KEPT;
         let mut last_hit = None;
         let kept = loop {
             let wake = self.again.map_or(latest, |again| again.min(latest));
@@ -370,13 +373,8 @@ impl Run {
         let Interval { index, last, tallies } = interval;
         let length = self.settings.interval;
         let from = length.as_secs() as u32 * index;
-        let label = Label {
-            minute: self.minute.name(),
-            copy: self.copy,
-            from,
-            to: from + length.as_secs() as u32,
-            last,
-        };
+        let label =
+            Label { minute: self.minute.name(), copy: self.copy, from, to: from + length.as_secs() as u32, last };
         let summary = |test: String, type_name: &str, destinations: Vec<String>, measured| Summary {
             test,
             type_name: type_name.to_owned(),

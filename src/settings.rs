@@ -61,7 +61,8 @@ impl Settings {
     /// A file that can't be trusted or isn't TOML: nothing should run.
     pub fn read(etc: &Path) -> Result<(Self, Vec<Fault>), Fault> {
         let file = etc.join(FILE);
-        let refuse = |seen: String, right: String| Fault { file: file.clone(), at: None, seen, right, now: "nothing runs" };
+        let refuse =
+            |seen: String, right: String| Fault { file: file.clone(), at: None, seen, right, now: "nothing runs" };
         let contents = match trust::read(&file, MAX_FILE, SystemTime::now()) {
             Ok(contents) => contents,
             Err(Distrust::Missing) if file.symlink_metadata().is_err() => return Ok((Self::default(), Vec::new())),
@@ -143,6 +144,24 @@ mod tests {
                  its default is used",
             ]
         );
+    }
+
+    #[test]
+    fn the_sample_shows_every_setting_with_its_default() {
+        let sample = include_str!("../etc/canihaz.toml");
+        let shown: String = sample
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| {
+                line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), &shown).expect("it is TOML");
+        assert_eq!(faults, []);
+        assert_eq!(shown.lines().count(), 9, "one for each field of Settings");
+        assert_eq!(Settings { host: None, log_file: None, ..settings }, Settings::default());
+        assert_eq!(Settings::parse(Path::new("canihaz.toml"), sample), Ok((Settings::default(), Vec::new())));
     }
 
     #[test]

@@ -289,8 +289,13 @@ fn read(path: &Path) -> io::Result<Vec<Summary>> {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).custom_flags(OFlag::O_CLOEXEC.bits()).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_CLOEXEC.bits())
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_data()
 }
@@ -367,7 +372,8 @@ mod tests {
         let (folder, spool) = spool();
         let intervals = folder.path().join("spool/intervals");
         fs::create_dir_all(&intervals).expect("a folder");
-        fs::write(intervals.join(label(0, false).to_string()), lines(&[summary(&["a"])]).expect("lines")).expect("it writes");
+        fs::write(intervals.join(label(0, false).to_string()), lines(&[summary(&["a"])]).expect("lines"))
+            .expect("it writes");
         fs::write(intervals.join(format!("{}.partial", label(10, false))), "{\"test\":").expect("it writes");
         spool.recover(|_| true);
         assert_eq!(spool.waiting("a"), []);

@@ -28,7 +28,9 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(text) => write!(f, "the stop file exists: {text}"),
-            Self::Unknown(error) => write!(f, "whether the stop file exists cannot be told ({error}), so it counts as existing"),
+            Self::Unknown(error) => {
+                write!(f, "whether the stop file exists cannot be told ({error}), so it counts as existing")
+            }
             Self::Signal => f.write_str("a signal"),
         }
     }

@@ -29,6 +29,9 @@ use crate::timer::Timer;
 /// A generator later than this spreads what is overdue instead of sending it in a burst.
 const BEHIND: Duration = Duration::from_millis(10);
 
+/// How long after grace hits in flight are cut: a timeout that ends with it comes first, and says more.
+const CUT: Duration = Duration::from_millis(20);
+
 /// What a due hit does when `overtime` hits are in flight.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum WhenBusy {
@@ -110,7 +113,7 @@ impl<T: Target + 'static> Worker<T> {
             if now >= self.end && self.in_flight.is_empty() {
                 break;
             }
-            if now >= self.end + self.terms.grace {
+            if now >= self.cut_off() {
                 self.cut(now);
                 break;
             }
@@ -176,12 +179,17 @@ impl<T: Target + 'static> Worker<T> {
     /// When to look again, should nothing else happen.
     fn alarm(&self, now: Instant) -> Instant {
         if now >= self.end {
-            return self.end + self.terms.grace;
+            return self.cut_off();
         }
         match self.pacer.next_due() {
             Some(due) if !self.is_full() || self.terms.when_busy == WhenBusy::Cancel => due.min(self.end),
             _ => self.end,
         }
+    }
+
+    /// When hits in flight are cut.
+    fn cut_off(&self) -> Instant {
+        self.end + self.terms.grace + CUT
     }
 
     fn is_full(&self) -> bool {

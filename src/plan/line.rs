@@ -85,7 +85,9 @@ impl Line {
             frequency: Frequency::parse(frequency.1).ok_or_else(|| Wrong {
                 column: frequency.0,
                 seen: format!("frequency {}", quote(frequency.1)),
-                right: format!("hits per minute, a whole number from 1 to {MAX_FREQUENCY}, or hits per second as in 10/s"),
+                right: format!(
+                    "hits per minute, a whole number from 1 to {MAX_FREQUENCY}, or hits per second as in 10/s"
+                ),
             })?,
             destinations,
             columns: [name.0, type_name.0, frequency.0, destination.0],

@@ -74,7 +74,8 @@ impl Plan {
         let lines = plan.read_lines(reader);
         for (file, number, line) in plan.unique(lines, reader.running) {
             let place = |column| Some((number, line.columns[column]));
-            let fault = |column, seen, right| Fault { file: file.clone(), at: place(column), seen, right, now: LINE_NOW };
+            let fault =
+                |column, seen, right| Fault { file: file.clone(), at: place(column), seen, right, now: LINE_NOW };
             let kind = match types.get(&line.type_name) {
                 Found::Sound(kind) => kind.clone(),
                 Found::Faulty => continue,

@@ -100,8 +100,8 @@ impl<'a> Folder<'a> {
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
                 let stem = name.strip_suffix(extension)?.strip_suffix('.')?;
-                let counts = !stem.is_empty()
-                    && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+                let counts =
+                    !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
                 counts.then(|| stem.to_owned())
             })
             .collect();
@@ -120,9 +120,12 @@ impl<'a> Folder<'a> {
     }
 }
 
+/// The text of a line, with its number from 1.
+pub(super) type Numbered<'a> = (usize, Result<&'a str, Wrong>);
+
 /// The lines of a test file with their numbers, and whether a writer may be in
 /// the middle of the last one, which is left out then.
-pub(super) fn conf_lines(bytes: &[u8], still: bool) -> (Vec<(usize, Result<&str, Wrong>)>, bool) {
+pub(super) fn conf_lines(bytes: &[u8], still: bool) -> (Vec<Numbered<'_>>, bool) {
     let mut lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
     // What stands behind the last newline: nothing, or a line without its own.
     let last = lines.pop().unwrap_or_default();
