@@ -131,7 +131,7 @@ impl Lost {
         }
         match source::<io::Error>(&self.error) {
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Reason::Tls,
+            Some(io) if is_of_tls(io) => Reason::Tls,
             _ if self.unsent && !self.unanswered => Reason::Protocol,
             _ if self.unsent => Reason::Connect,
             _ => Reason::Other,
@@ -143,6 +143,10 @@ impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
         Self::new(lost.reason(), format_args!("{:#}", anyhow::Error::new(lost.error)))
     }
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 fn source<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {

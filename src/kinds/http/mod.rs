@@ -74,7 +74,7 @@ impl HttpTarget {
             judge: Judge::new(&settings.expect),
             timeout: settings.timeout,
             keep_alive: settings.keep_alive,
-            origin: Origin::new(&settings.url, tls)?,
+            origin: Origin::new(&settings.url, tls, settings.timeout)?,
             pool: Pool::default(),
         })
     }

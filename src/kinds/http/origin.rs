@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Origin {
     known: Mutex<Option<Known>>,
     /// Counts the connections, so that addresses are used in turn.
     turn: Cell<usize>,
+    /// How long a hit may take. Its addresses share that, so that one which is silent leaves the others their time.
+    timeout: Duration,
 }
 
 /// What a name was when it was looked up.
@@ -40,13 +43,17 @@ struct Known {
 }
 
 impl Origin {
-    /// The origin of `url`, spoken to over `tls` where there is some.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
+    /// The origin of `url`, spoken to over `tls` where there is some, by hits that take no longer than `timeout`.
+    ///
+    /// # Errors
+    /// The host has a name that no certificate can bear.
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> anyhow::Result<Self> {
         let tls = match tls {
             Some(config) => Some((TlsConnector::from(config), url.host.server_name()?)),
             None => None,
         };
-        Ok(Self { host: url.host.clone(), port: url.port, tls, known: Mutex::default(), turn: Cell::default() })
+        let (host, port) = (url.host.clone(), url.port);
+        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout })
     }
 
     /// Opens a connection that counts into `traffic`.
@@ -85,19 +92,15 @@ impl Origin {
 
     /// Connects to the address whose turn it is, or else to the first one after it that lets us.
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
-        let first = self.turn.replace(self.turn.get().wrapping_add(1));
+        let first = self.turn.replace(self.turn.get().wrapping_add(1)) % addresses.len();
+        let patience = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = Failure::new(Reason::Connect, "no address");
-        for next in 0..addresses.len() {
-            let address = addresses[first.wrapping_add(next) % addresses.len()];
-            let connected = async {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok::<_, std::io::Error>(stream)
+        for address in addresses[first..].iter().chain(&addresses[..first]) {
+            failure = match tokio::time::timeout(patience, open(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
+                Err(_) => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
             };
-            match connected.await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Failure::new(Reason::Connect, format_args!("{address}: {error}")),
-            }
         }
         Err(failure)
     }
@@ -106,5 +109,37 @@ impl Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_are_used_in_turn_and_dead_ones_passed_over() {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (one, two, dead) = (listen(), listen(), listen().local_addr().unwrap());
+        let [one, two] = [&one, &two].map(|listener| listener.local_addr().unwrap());
+        let origin = || Origin::new(&Url::parse("http://host/").unwrap(), None, Duration::from_secs(10)).unwrap();
+        let check = async |addresses: &[SocketAddr], expect: &[SocketAddr]| {
+            let origin = origin();
+            for expect in expect {
+                assert_eq!(origin.dial(addresses).await.unwrap().peer_addr().unwrap(), *expect, "{addresses:?}");
+            }
+        };
+        check(&[one], &[one, one]).await;
+        check(&[one, two], &[one, two, one, two]).await;
+        check(&[one, dead], &[one, one, one]).await;
+        check(&[one, dead, two], &[one, two, two, one]).await;
+        assert_eq!(origin().dial(&[dead, dead]).await.unwrap_err().reason, Reason::Connect);
     }
 }
