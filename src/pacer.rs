@@ -373,9 +373,9 @@ mod tests {
                     now += ms(random.u64(0..5000));
                     let left = pacer.left();
                     if random.bool() {
-                        pacer.unblock(now)
+                        pacer.unblock(now);
                     } else {
-                        pacer.fall_behind(now)
+                        pacer.fall_behind(now);
                     }
                     assert_eq!(pacer.left(), left);
                     let Some(first) = pacer.next_due() else { break };
