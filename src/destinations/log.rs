@@ -39,7 +39,6 @@ struct Log<W> {
 }
 
 /// Reads nothing: it has no keys of its own.
-#[expect(clippy::unnecessary_wraps, reason = "every kind is read so")]
 pub(super) fn read(_: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
     Some(Box::new(Log::new(io::stdout(), prefix)))
 }
