@@ -1,4 +1,4 @@
-//! Where summaries go: one file a kind of destination, and one line in [`KINDS`].
+//! Where summaries go: one file a kind of destination, and one line in `KINDS`.
 //!
 //! A destination sends a batch and says whether it was *taken*. What is not
 //! taken stays in the spool; the destination alone decides what is worth
