@@ -237,7 +237,8 @@ impl<'a> Keys<'a> {
     /// misspelling of one that was asked for.
     pub fn skip_rest(&mut self) {
         let known = &self.known;
-        self.table.retain(|name, _| nearest(name.get_ref(), known.iter().copied()).is_some());
+        let kept = |name: &str| nearest(name, known.iter().copied()).is_some();
+        self.table = std::mem::take(&mut self.table).into_iter().filter(|(name, _)| kept(name.get_ref())).collect();
     }
 
     /// Takes `key`, and says what is wrong unless `read` understands its value.
