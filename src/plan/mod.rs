@@ -123,6 +123,7 @@ impl Plan {
                 plan.faults.push(fault);
             }
         }
+        plan.sort_faults();
         plan
     }
 
@@ -137,8 +138,14 @@ impl Plan {
         self.faults.extend(posts.folder.faults.into_iter().chain(posts.faults));
         self.unsettled |= types.folder.unsettled || posts.folder.unsettled;
         self.unreadable |= types.folder.unreadable || posts.folder.unreadable;
+        self.sort_faults();
         self.posts = posts.read.into_iter().filter_map(|(name, post)| Some((name, post?))).collect();
         self
+    }
+
+    /// As a person goes through them: file by file, line by line.
+    fn sort_faults(&mut self) {
+        self.faults.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
     }
 
     /// Every sound line of every test file, in reading order.
