@@ -1,5 +1,6 @@
 //! What the tests are made of: the program in a sandbox with a clock of its own, and the real servers around it.
 
+pub mod arrivals;
 pub mod carbon;
 pub mod clock;
 pub mod cron;

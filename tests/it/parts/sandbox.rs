@@ -151,3 +151,12 @@ impl Sandbox {
         command
     }
 }
+
+/// A sandbox with the type `front`, which is `url`, the destination `out`, and the one test `line`.
+pub fn sandbox(url: &str, line: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.http("front", url, "");
+    sandbox.out();
+    sandbox.test(line);
+    sandbox
+}

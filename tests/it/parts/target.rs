@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What it answers, always after [`Answer::after`].
+/// What it answers, and when.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// How long it takes.
     pub after: Duration,
+    /// Whether only the first request takes that long, and all others no time.
+    pub once: bool,
     /// The bytes of the whole answer, status line and headers included.
     pub bytes: Vec<u8>,
 }
@@ -39,7 +41,17 @@ pub struct Target {
 impl Answer {
     /// 200 with a short body, `after` so long.
     pub fn ok(after: Duration) -> Self {
-        Self { after, bytes: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n".to_vec() }
+        Self { after, ..Self::bytes("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n") }
+    }
+
+    /// These bytes, at once.
+    pub fn bytes(bytes: &str) -> Self {
+        Self { after: Duration::ZERO, once: false, bytes: bytes.as_bytes().to_vec() }
+    }
+
+    /// The same, slow for the first request alone.
+    pub fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 }
 
@@ -104,8 +116,14 @@ fn serve(stream: TcpStream, connection: usize, seen: &Mutex<Vec<Request>>, answe
         let mut body = vec![0; length.unwrap_or(0)];
         reader.read_exact(&mut body).ok()?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        seen.lock().unwrap_or_else(PoisonError::into_inner).push(Request { at, head, body, connection });
-        thread::sleep(answer.after);
+        let number = {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.push(Request { at, head, body, connection });
+            seen.len()
+        };
+        if number == 1 || !answer.once {
+            thread::sleep(answer.after);
+        }
         writer.write_all(&answer.bytes).ok()?;
     }
 }
