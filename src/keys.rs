@@ -5,12 +5,13 @@
 //! and the first fault does not hide the others.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::fault::{Fault, nearest, position, quote};
+use crate::trust;
 
 /// What a file of TOML is read as: where it stands and how faults in it are told.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub struct Keys<'a> {
     /// Where the table itself stands in the text, for keys that are missing.
     offset: Option<usize>,
     known: Vec<&'static str>,
+    /// Where the values of the keys read so far stand in the text.
+    places: Vec<(&'static str, usize)>,
     faults: Vec<Fault>,
 }
 
@@ -51,8 +54,15 @@ impl<'a> Source<'a> {
                 return (None, vec![Fault { file: self.file.into(), at, seen, right, now: self.now }]);
             }
         };
-        let mut keys =
-            Keys { source: self, prefix: String::new(), table, offset: None, known: Vec::new(), faults: Vec::new() };
+        let mut keys = Keys {
+            source: self,
+            prefix: String::new(),
+            table,
+            offset: None,
+            known: Vec::new(),
+            places: Vec::new(),
+            faults: Vec::new(),
+        };
         let read = read(&mut keys);
         (Some(read), keys.finish())
     }
@@ -132,6 +142,19 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// What the file named by `key` holds, at most `limit` bytes; a file that can't be trusted is a fault.
+    pub fn contents(&mut self, key: &'static str, limit: u64) -> Option<Vec<u8>> {
+        let path = self.path(key)?;
+        // Whether a writer is still at work on it is not asked: a change of it is noticed like any other.
+        match trust::read(&path, limit, SystemTime::now()) {
+            Ok(contents) => Some(contents.bytes),
+            Err(distrust) => {
+                self.refuse_key(key, format!("the file \"{}{key}\" names {distrust}", self.prefix), distrust.right());
+                None
+            }
+        }
+    }
+
     /// A `host:port`.
     pub fn address(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "an address as host:port", |text| {
@@ -180,6 +203,7 @@ impl<'a> Keys<'a> {
             table,
             offset: Some(name.start),
             known: Vec::new(),
+            places: Vec::new(),
             faults: Vec::new(),
         };
         let read = read(&mut keys);
@@ -201,6 +225,17 @@ impl<'a> Keys<'a> {
         self.fault(self.offset, seen.into(), right.into());
     }
 
+    /// Adds a fault of the value of `key`, which was read before.
+    pub fn refuse_key(&mut self, key: &'static str, seen: impl Into<String>, right: impl Into<String>) {
+        let place = self.places.iter().find(|(name, _)| *name == key).map(|(_, offset)| *offset);
+        self.fault(place.or(self.offset), seen.into(), right.into());
+    }
+
+    /// Lets keys that nobody asked for pass, when it isn't known who would have asked.
+    pub fn skip_rest(&mut self) {
+        self.table.clear();
+    }
+
     /// Takes `key`, and says what is wrong unless `read` understands its value.
     fn value<T>(&mut self, key: &'static str, right: &str, read: impl FnOnce(&DeValue<'a>) -> Option<T>) -> Option<T> {
         let (_, value) = self.take(key)?;
@@ -219,6 +254,7 @@ impl<'a> Keys<'a> {
     fn take(&mut self, key: &'static str) -> Option<(std::ops::Range<usize>, Spanned<DeValue<'a>>)> {
         self.known.push(key);
         let (name, value) = self.table.remove_entry(key)?;
+        self.places.push((key, value.span().start));
         Some((name.span(), value))
     }
 
@@ -273,7 +309,8 @@ fn parse_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn integer(value: &DeValue<'_>) -> Option<u64> {
+/// A whole number that is not negative.
+pub fn integer(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
@@ -283,9 +320,9 @@ fn plain(duration: Duration) -> String {
     let us = duration.as_micros();
     match us {
         0 => String::from("0s"),
-        _ if us % 3_600_000_000 == 0 => format!("{}h", us / 3_600_000_000),
-        _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        _ if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        _ if us.is_multiple_of(3_600_000_000) => format!("{}h", us / 3_600_000_000),
+        _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+        _ if us.is_multiple_of(1_000) => format!("{}ms", us / 1_000),
         _ => format!("{us}us"),
     }
 }
@@ -339,6 +376,34 @@ mod tests {
         let source = Source { quotes_values: false, ..source("overtime = \"secret\"") };
         let (_, faults) = source.read(|keys| keys.integer("overtime", 1, 100));
         assert!(!faults[0].to_string().contains("secret"), "{}", faults[0]);
+    }
+
+    #[test]
+    fn files_that_are_named_are_read_with_their_faults() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str, mode| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            std::fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+        };
+        write("good", "1234", 0o600);
+        write("writable", "1234", 0o666);
+        write("large", "12345", 0o600);
+        let file = folder.path().join("x.toml");
+        let check = |name: &str, expect: Result<&str, &str>| {
+            let text = format!("\nbody_file = \"{name}\"");
+            let source = Source { file: &file, quotes_values: false, ..source(&text) };
+            let (read, faults) = source.read(|keys| keys.contents("body_file", 4));
+            let faults: Vec<_> = faults.iter().map(|fault| format!("{:?} {}", fault.at.unwrap(), fault.seen)).collect();
+            match expect {
+                Ok(text) => assert_eq!((read, faults), (Some(Some(text.into())), vec![])),
+                Err(seen) => assert_eq!((read, faults), (Some(None), vec![seen.to_owned()])),
+            }
+        };
+        check("good", Ok("1234"));
+        check("writable", Err("(2, 13) the file \"body_file\" names may be written by others"));
+        check("large", Err("(2, 13) the file \"body_file\" names is larger than 4 bytes"));
+        check("none", Err("(2, 13) the file \"body_file\" names does not exist"));
     }
 
     #[test]

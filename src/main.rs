@@ -1,1 +1,17 @@
-fn main() {}
+//! canihaz: one minute of capacity tests, as the files say. See `run.rs`.
+
+use std::process::ExitCode;
+
+use canihaz::places::Places;
+use canihaz::run::{Exit, run};
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        eprintln!(
+            "canihaz takes no arguments: all that it does is said in files, by default in /etc/canihaz \
+             (for people there is canihazctl)"
+        );
+        return Exit::Usage.into();
+    }
+    run(&Places::find()).into()
+}

@@ -1,4 +1,18 @@
-//! When each hit is due.
+//! When each hit is due: pure arithmetic on moments that are handed in.
+//!
+//! `frequency` hits lie evenly between the moment the plan was made and the end
+//! of the minute, shifted by a phase of the test's own. 60 a minute, planned at
+//! second 0 with phase 0.25: due at 0.25 s, 1.248 s, 2.247 s, … 59.15 s.
+//! Hits that could not start in time are never sent in a burst: what is left is
+//! spread anew over what is left of the minute, at most `max_catch_up` times as
+//! dense as the test's own rate. The pacer knows neither targets nor clocks.
+
+use std::time::{Duration, Instant};
+
+use crate::backlog::Backlog;
+
+/// What frequencies are counted in.
+const MINUTE_NS: u128 = 60_000_000_000;
 
 /// How the dues of a minute lie.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -8,4 +22,389 @@ pub enum Arrivals {
     Even,
     /// At random, as independent users would: the same number of hits, a Poisson process given its count.
     Poisson,
+}
+
+/// How a test is paced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Hits in a minute, at least 1.
+    pub frequency: u64,
+    /// Where in the distance between two hits the first lies, as a fraction of 2³²; see [`phase`].
+    pub phase: u32,
+    /// Evenly or at random.
+    pub arrivals: Arrivals,
+    /// How many times denser than its own rate a test may catch up, at least 1.
+    pub max_catch_up: u32,
+}
+
+/// One hit that is to be started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Due {
+    /// Counts the test's hits in this minute from 0.
+    pub number: u64,
+    /// When it is to start.
+    pub at: Instant,
+    /// How long it had been due, before it was moved, as `overtime` hits were in flight.
+    pub blocked: Duration,
+    /// How late the generator already was when it was moved.
+    pub late: Duration,
+}
+
+/// Deals out the dues of one test in one minute.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    pace: Pace,
+    end: Instant,
+    taken: u64,
+    left: u64,
+    stretch: Stretch,
+    blocked: Backlog,
+    late: Backlog,
+    random: fastrand::Rng,
+}
+
+/// The dues between two re-plannings: `count` hits from `origin` to the end of the minute.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    origin: Instant,
+    phase: u32,
+    count: u64,
+    dealt: u64,
+    /// The next due when arrivals are at random.
+    drawn: Instant,
+}
+
+impl Pacer {
+    /// Plans `pace.frequency` hits from `now` until before `end`. `seed` makes random arrivals repeatable.
+    pub fn new(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        let stretch = Stretch { origin: now, phase: pace.phase, count: 0, dealt: 0, drawn: now };
+        let mut pacer = Self {
+            pace,
+            end,
+            taken: 0,
+            left: pace.frequency,
+            stretch,
+            blocked: Backlog::default(),
+            late: Backlog::default(),
+            random: fastrand::Rng::with_seed(seed),
+        };
+        pacer.spread(now, pace.phase);
+        pacer
+    }
+
+    /// When the next hit is due; `None` when no further one fits into the minute.
+    pub fn next_due(&self) -> Option<Instant> {
+        let stretch = &self.stretch;
+        (stretch.dealt < stretch.count).then(|| match self.pace.arrivals {
+            Arrivals::Even => stretch.even(self.end),
+            Arrivals::Poisson => stretch.drawn,
+        })
+    }
+
+    /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
+    pub fn take(&mut self) -> Option<Due> {
+        let at = self.next_due()?;
+        let due = Due { number: self.taken, at, blocked: self.blocked.pop(), late: self.late.pop() };
+        self.taken += 1;
+        self.left -= 1;
+        self.stretch.dealt += 1;
+        self.draw();
+        Some(due)
+    }
+
+    /// Hits dealt out so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Hits the frequency asks for that were not dealt out.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// A place among `overtime` became free at `now`: hits that were due
+    /// meanwhile remember how long they were blocked, and all that are left are
+    /// spread anew, the first of them due at once.
+    pub fn unblock(&mut self, now: Instant) {
+        if let Some((hits, first)) = self.overdue(now) {
+            self.blocked.add(hits, first);
+            self.spread(now, 0);
+        }
+    }
+
+    /// The generator itself was late at `now`: the same, but the delay is ours.
+    pub fn fall_behind(&mut self, now: Instant) {
+        if let Some((hits, first)) = self.overdue(now) {
+            self.late.add(hits, first);
+            self.spread(now, 0);
+        }
+    }
+
+    /// From `now` on another pace: what was dealt out counts towards its frequency.
+    pub fn change(&mut self, pace: Pace, now: Instant) {
+        self.pace = pace;
+        self.left = pace.frequency.saturating_sub(self.taken);
+        self.spread(now, pace.phase);
+    }
+
+    /// From `now` on nothing is due, until the next [`change`](Self::change).
+    pub fn rest(&mut self) {
+        self.stretch.count = self.stretch.dealt;
+    }
+
+    /// How many hits are due at `now` but not dealt out, and how long the first of them has been.
+    fn overdue(&mut self, now: Instant) -> Option<(u64, Duration)> {
+        let first = self.next_due().filter(|due| *due <= now)?;
+        let mut ahead = self.stretch;
+        let mut hits = 0;
+        match self.pace.arrivals {
+            Arrivals::Even => {
+                let since = now.saturating_duration_since(self.stretch.origin).as_nanos();
+                let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos().max(1);
+                // The hits up to `now` of all hits in the window, less those dealt out.
+                let count = u128::from(self.stretch.count);
+                let due = ((since * count) << 32).saturating_sub(u128::from(self.stretch.phase) * window);
+                let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
+                hits = passed.min(self.stretch.count).saturating_sub(self.stretch.dealt).max(1);
+            }
+            Arrivals::Poisson => {
+                let mut random = self.random.clone();
+                while ahead.dealt < ahead.count && ahead.drawn <= now {
+                    hits += 1;
+                    ahead.dealt += 1;
+                    ahead.draw(&mut random, self.end);
+                }
+            }
+        }
+        Some((hits, now - first))
+    }
+
+    /// Lays what is left, as far as it fits, between `now` and the end.
+    fn spread(&mut self, now: Instant, phase: u32) {
+        let window = self.end.saturating_duration_since(now).as_nanos();
+        let densest = u128::from(self.pace.frequency) * u128::from(self.pace.max_catch_up);
+        let fits = match window {
+            0 => 0,
+            _ => u64::try_from((window * densest / MINUTE_NS).max(1)).unwrap_or(u64::MAX),
+        };
+        self.stretch = Stretch { origin: now, phase, count: self.left.min(fits), dealt: 0, drawn: now };
+        // Of random arrivals the first is due at once only where it has waited already.
+        if phase != 0 || self.taken == 0 {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        if self.pace.arrivals == Arrivals::Poisson {
+            self.stretch.draw(&mut self.random, self.end);
+        }
+    }
+}
+
+impl Stretch {
+    /// The due of the next hit: `origin + (dealt + phase) × (end − origin) / count`, exact to the nanosecond.
+    fn even(&self, end: Instant) -> Instant {
+        let window = end.saturating_duration_since(self.origin).as_nanos();
+        let position = u128::from(self.dealt) << 32 | u128::from(self.phase);
+        let ns = position * window / (u128::from(self.count) << 32);
+        self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+
+    /// Draws the next of `count − dealt` moments that lie independently between the last one and the end:
+    /// the least of k uniform numbers is `1 − U^(1/k)`.
+    fn draw(&mut self, random: &mut fastrand::Rng, end: Instant) {
+        let left = self.count.saturating_sub(self.dealt);
+        if left > 0 {
+            let window = end.saturating_duration_since(self.drawn).as_secs_f64();
+            let share = 1.0 - random.f64().powf(1.0 / left as f64);
+            self.drawn += Duration::from_secs_f64(window * share);
+        }
+    }
+}
+
+/// Where in the distance between two hits the first one lies, as a fraction of
+/// 2³²: a hash of host and test, so that a thousand servers with one hit a
+/// minute each don't all send it at the same moment.
+pub fn phase(host: &str, test: &str) -> u32 {
+    (seed(host, test, 0) >> 32) as u32
+}
+
+/// A number that is always the same for the same host, test and minute.
+pub fn seed(host: &str, test: &str, minute: i64) -> u64 {
+    // FNV-1a, then the finalizer of splitmix64: FNV's high bits alone differ too
+    // little between names that differ in their last letter.
+    let bytes = host.bytes().chain([0]).chain(test.bytes()).chain(minute.to_le_bytes());
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: u32 = 1 << 31;
+
+    fn pace(frequency: u64) -> Pace {
+        Pace { frequency, phase: HALF, arrivals: Arrivals::Even, max_catch_up: 10 }
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn drain(pacer: &mut Pacer) -> Vec<Due> {
+        std::iter::from_fn(|| pacer.take()).collect()
+    }
+
+    #[test]
+    fn dues_lie_evenly_from_the_plan_to_the_end() {
+        #[track_caller]
+        fn check(frequency: u64, start_ms: u64, expect: usize) {
+            let begin = Instant::now();
+            let end = begin + ms(59_900);
+            let dues = drain(&mut Pacer::new(pace(frequency), begin + ms(start_ms), end, 1));
+            assert_eq!(dues.len(), expect);
+            let step = (59_900 - start_ms) as f64 / 1e3 / dues.len() as f64;
+            for (k, due) in dues.iter().enumerate() {
+                let ideal = start_ms as f64 / 1e3 + step * (k as f64 + 0.5);
+                assert!(((due.at - begin).as_secs_f64() - ideal).abs() < 1e-6, "hit {k}");
+                assert!(due.at < end);
+            }
+        }
+        check(1, 0, 1);
+        check(60, 300, 60);
+        check(600, 40_000, 600);
+        check(100_000, 0, 100_000);
+        // Ten times the own rate of 100 a second for 4.9 s.
+        check(6000, 55_000, 4900);
+        // Never less than one.
+        check(1, 59_500, 1);
+        check(1, 59_900, 0);
+    }
+
+    #[test]
+    fn what_was_blocked_is_spread_over_what_is_left_and_remembers() {
+        let begin = Instant::now();
+        let mut pacer = Pacer::new(Pace { phase: 0, ..pace(599) }, begin, begin + ms(59_900), 1);
+        for _ in 0..100 {
+            pacer.take();
+        }
+        // The hit due at 10 s waits until 12 s, as do the twenty behind it.
+        pacer.unblock(begin + ms(12_000));
+        let dues = drain(&mut pacer);
+        assert_eq!(dues.len(), 499);
+        assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_000), ms(2000)));
+        assert!((dues[10].blocked.as_secs_f64() - 1.0).abs() < 0.06, "{:?}", dues[10]);
+        assert_eq!(dues[21].blocked, Duration::ZERO);
+        let step = 47.9 / 499.0;
+        assert!(dues.windows(2).all(|w| ((w[1].at - w[0].at).as_secs_f64() - step).abs() < 1e-6));
+        assert!(dues.iter().all(|due| due.late == Duration::ZERO));
+    }
+
+    #[test]
+    fn our_own_lateness_is_spread_too_and_never_called_blocked() {
+        let begin = Instant::now();
+        let mut pacer = Pacer::new(pace(600), begin, begin + ms(59_900), 1);
+        pacer.fall_behind(begin + ms(5000));
+        let dues = drain(&mut pacer);
+        assert_eq!(dues.len(), 600);
+        assert!(dues[0].late > ms(4900));
+        assert!(dues.iter().all(|due| due.blocked == Duration::ZERO && due.at >= begin + ms(5000)));
+    }
+
+    #[test]
+    fn a_change_counts_what_was_sent() {
+        let begin = Instant::now();
+        let mut pacer = Pacer::new(pace(600), begin, begin + ms(59_900), 1);
+        for _ in 0..300 {
+            pacer.take();
+        }
+        pacer.change(pace(1000), begin + ms(30_000));
+        assert_eq!((pacer.left(), drain(&mut pacer).len()), (700, 700));
+        pacer.change(pace(600), begin + ms(31_000));
+        assert_eq!((pacer.left(), pacer.next_due()), (0, None));
+        pacer.change(pace(1100), begin + ms(31_000));
+        pacer.rest();
+        assert_eq!((pacer.left(), pacer.next_due()), (100, None));
+    }
+
+    #[test]
+    fn random_arrivals_are_as_many_and_as_dense() {
+        let begin = Instant::now();
+        let end = begin + ms(60_000);
+        let mut pacer = Pacer::new(Pace { arrivals: Arrivals::Poisson, ..pace(60_000) }, begin, end, 3);
+        let dues = drain(&mut pacer);
+        assert_eq!(dues.len(), 60_000);
+        assert!(dues.windows(2).all(|w| w[0].at <= w[1].at) && dues.iter().all(|due| due.at <= end));
+        for sixth in 0..6 {
+            let from = begin + ms(sixth * 10_000);
+            let hits = dues.iter().filter(|due| due.at >= from && due.at < from + ms(10_000)).count();
+            // A binomial's standard deviation is 91 here.
+            assert!((9_500..10_500).contains(&hits), "{hits} in sixth {sixth}");
+        }
+        // Gaps of a Poisson process are as long on average as they spread.
+        let gaps: Vec<f64> = dues.windows(2).map(|w| (w[1].at - w[0].at).as_secs_f64()).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+        assert!((0.97..1.03).contains(&(deviation / mean)), "{}", deviation / mean);
+    }
+
+    /// Whatever happens in a minute: dues never go backwards, none is at or
+    /// after the end, never denser than what is left ÷ time left or ten times
+    /// the own rate, and every hit is dealt out or left.
+    #[test]
+    fn any_minute_of_stalls_and_changes_keeps_its_promises() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for round in 0..300 {
+            let begin = Instant::now();
+            let end = begin + ms(59_900);
+            let frequency = random.u64(1..5000);
+            let own = Pace { phase: random.u32(..), ..pace(frequency) };
+            let mut now = begin + ms(random.u64(0..59_900));
+            let mut pacer = Pacer::new(own, now, end, round);
+            let mut dealt = 0;
+            while let Some(due) = pacer.next_due() {
+                assert!(due < end);
+                now = now.max(due);
+                if random.u8(..) < 10 {
+                    now += ms(random.u64(0..5000));
+                    let left = pacer.left();
+                    if random.bool() {
+                        pacer.unblock(now);
+                    } else {
+                        pacer.fall_behind(now);
+                    }
+                    assert_eq!(pacer.left(), left);
+                    let Some(first) = pacer.next_due() else { break };
+                    assert!(first >= now || first == due, "what was not overdue stays");
+                    if first >= now {
+                        let densest = (frequency * 10) as f64 / 60.0;
+                        let rate = pacer.stretch.count as f64 / (end - now).as_secs_f64();
+                        assert!(rate <= densest * 1.0001 || pacer.stretch.count == 1, "{rate} over {densest}");
+                    }
+                }
+                let before = pacer.next_due();
+                dealt += 1;
+                assert_eq!(pacer.take().map(|due| due.at), before);
+                if let (Some(before), Some(next)) = (before, pacer.next_due()) {
+                    assert!(next > before);
+                }
+            }
+            assert_eq!(dealt + pacer.left(), frequency);
+            assert_eq!(dealt, pacer.taken());
+        }
+    }
+
+    #[test]
+    fn phases_of_a_thousand_servers_fill_the_minute() {
+        let mut tenths = [0; 10];
+        for server in 0..1000 {
+            let phase = f64::from(phase(&format!("web{server}"), "checkout")) / 2f64.powi(32);
+            tenths[(phase * 10.0) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|hits| (60..140).contains(hits)), "{tenths:?}");
+    }
 }

@@ -4,19 +4,37 @@
 //! taken stays in the spool; the destination alone decides what is worth
 //! another try.
 
+mod address;
+mod datagrams;
+mod dotted;
+mod file;
+mod graphite;
+mod http;
+mod json;
+mod log;
+#[cfg(test)]
+mod sample;
+mod statsd;
+mod udp;
+mod units;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::fault::Fault;
-use crate::keys::{Keys, Source};
+use crate::fault::{Fault, nearest};
+use crate::keys::{Keys, Source, parse_duration};
 use crate::summary::Summary;
 
 /// Something that takes summaries.
 pub trait Destination: Send {
     /// Sends all of `batch`, in order of time; `Ok` when all of it was taken.
+    ///
+    /// Every wait on a socket or lock is bounded by the occasion. Looking up a
+    /// name is not (the system's resolver can't be told), nor is a write to a
+    /// disk or terminal that hangs: call it on a thread that can be abandoned.
     ///
     /// # Errors
     /// [`Refusal::Retry`] leaves the batch in the spool, [`Refusal::Final`]
@@ -44,6 +62,11 @@ impl Occasion {
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     }
+
+    /// Whether there is no time left: what loops on short waits asks this, as [`left`](Self::left) never is zero.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
 }
 
 /// Why a batch was not taken.
@@ -69,11 +92,19 @@ pub struct Post {
     pub destination: Box<dyn Destination>,
 }
 
-/// Reads a kind's own keys; `None` when one that is needed isn't there.
-type Read = fn(&mut Keys<'_>) -> Option<Box<dyn Destination>>;
+/// Reads a kind's own keys, `prefix` being read already; `None` when one that is needed isn't there.
+type Read = fn(&mut Keys<'_>, Option<String>) -> Option<Box<dyn Destination>>;
 
 /// Every kind of destination, and how long an interval it wants unless its file says so.
-const KINDS: &[(&str, Read, Option<Duration>)] = &[];
+const KINDS: &[(&str, Read, Option<Duration>)] = &[
+    ("log", log::read, None),
+    ("file", file::read, None),
+    ("udp", udp::read, None),
+    ("statsd", statsd::read, None),
+    // Whisper keeps one point a minute unless it was told otherwise; of several, it keeps the last.
+    ("graphite", graphite::read, Some(Duration::from_secs(60))),
+    ("http", http::read, None),
+];
 
 /// The destinations that need no file, at their customary local ports.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -85,24 +116,135 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 
 /// What happens while a destination's file is wrong.
 const NOW: &str = "tests that name this destination do not run";
+/// The most characters of a `prefix`: with host, test and metric behind it, a name still fits a datagram several times.
+const LONGEST_PREFIX: usize = 128;
 
 /// Reads the destination `name` from the text of its file.
 pub fn read(name: &str, file: &Path, text: &str) -> (Option<Post>, Vec<Fault>) {
     let source = Source { file, text, quotes_values: false, now: NOW };
-    let (post, faults) = source.read(|keys| {
-        let kinds: Vec<_> = KINDS.iter().map(|kind| (kind.0, kind)).collect();
-        let kind = keys.choice("kind", &kinds);
+    let mut kind = None;
+    let (post, mut faults) = source.read(|keys| {
+        kind = keys.parsed("kind", &right_kind(source), |word| KINDS.iter().find(|kind| kind.0 == word));
         let (_, read, every) = keys.required("kind", kind)?;
-        let right = "a time that divides a minute, in whole seconds, as in \"10s\" or \"60s\"";
-        let every = keys
-            .parsed("every", right, |text| {
-                crate::keys::parse_duration(text)
-                    .filter(|every| every.subsec_nanos() == 0 && (1..=60).contains(&every.as_secs()))
-                    .filter(|every| 60 % every.as_secs() == 0)
-            })
-            .or(*every);
-        let destination = read(keys)?;
-        Some(Post { name: name.to_owned(), every, text: text.to_owned(), destination })
+        let prefix = keys.parsed("prefix", "1 to 128 of A-Z a-z 0-9 _ . -", parse_prefix);
+        let wanted = keys.parsed("every", "a time that divides a minute, as in \"10s\" or \"60s\"", parse_every);
+        let destination = read(keys, prefix)?;
+        Some(Post { name: name.to_owned(), every: wanted.or(*every), text: text.to_owned(), destination })
     });
+    if kind.is_none() {
+        // Which keys are right depends on the kind: until that is known, the others are not judged.
+        let about_kind = |fault: &Fault| [&fault.seen, &fault.right].iter().any(|text| text.contains("\"kind\""));
+        if faults.iter().any(about_kind) {
+            faults.retain(about_kind);
+        }
+    }
     (post.flatten().filter(|_| faults.is_empty()), faults)
+}
+
+/// What would be right for the key `kind`: the one that is nearest to what is there, else all of them.
+fn right_kind(source: Source<'_>) -> String {
+    let names = || KINDS.iter().map(|kind| kind.0);
+    let (word, _) = source.read(|keys| keys.text("kind"));
+    match word.flatten().and_then(|word| nearest(&word, names())) {
+        Some(name) => format!("the nearest known one is \"{name}\""),
+        None => format!("the known ones are {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn parse_prefix(text: &str) -> Option<String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    ((1..=LONGEST_PREFIX).contains(&text.len()) && text.chars().all(known)).then(|| text.to_owned())
+}
+
+fn parse_every(text: &str) -> Option<Duration> {
+    parse_duration(text)
+        .filter(|every| every.subsec_nanos() == 0 && (1..=60).contains(&every.as_secs()))
+        .filter(|every| 60 % every.as_secs() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_ones_are_right() {
+        for (name, text) in BUILT_IN {
+            let (post, faults) = read(name, Path::new("built-in"), text);
+            assert_eq!(faults, [], "{name}");
+            assert_eq!(post.expect("it has no faults").name, *name);
+        }
+    }
+
+    #[test]
+    fn every_is_the_files_or_the_kinds_or_the_runs() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<u64>) {
+            let (post, faults) = read("x", Path::new("x.toml"), text);
+            assert_eq!(post.expect("it is right").every, expect.map(Duration::from_secs), "{faults:?}");
+        }
+        check("kind = \"log\"", None);
+        check("kind = \"log\"\nevery = \"30s\"", Some(30));
+        check("kind = \"graphite\"\naddress = \"localhost:2003\"", Some(60));
+        check("kind = \"graphite\"\naddress = \"localhost:2003\"\nevery = \"10s\"", Some(10));
+    }
+
+    #[test]
+    fn each_fault_has_its_message_and_no_value() {
+        #[track_caller]
+        fn check(text: &str, expect: &[&str]) {
+            let (post, faults) = read("x", Path::new("x.toml"), text);
+            assert!(post.is_none());
+            let messages: Vec<_> = faults.iter().map(|fault| fault.to_string().replace(NOW, "NOW")).collect();
+            assert_eq!(messages, expect);
+            assert!(!messages.concat().contains("secret"), "{messages:?}");
+        }
+        check("", &["x.toml: no key \"kind\": it can't be left out; NOW"]);
+        check("address = \"secret:1\"", &["x.toml: no key \"kind\": it can't be left out; NOW"]);
+        check(
+            "knd = \"secret\"\naddress = \"x:1\"",
+            &[
+                "x.toml: no key \"kind\": it can't be left out; NOW",
+                "x.toml:1:1: unknown key \"knd\": the nearest known one is \"kind\"; NOW",
+            ],
+        );
+        check(
+            "kind = \"grafite\"\naddress = \"x:1\"",
+            &["x.toml:1:8: \"kind\" can't be this string: the nearest known one is \"graphite\"; NOW"],
+        );
+        check(
+            "kind = \"my-secret-thing\"",
+            &[
+                "x.toml:1:8: \"kind\" can't be this string: the known ones are log, file, udp, statsd, graphite, http; NOW",
+            ],
+        );
+        check(
+            "kind = \"udp\"\naddres = \"secret:1\"",
+            &[
+                "x.toml: no key \"address\": it can't be left out; NOW",
+                "x.toml:2:1: unknown key \"addres\": the nearest known one is \"address\"; NOW",
+            ],
+        );
+        check(
+            "kind = \"statsd\"\naddress = \"secret\"",
+            &["x.toml:2:11: \"address\" can't be this string: an address as host:port; NOW"],
+        );
+        check(
+            "kind = \"log\"\nevery = \"7s\"",
+            &["x.toml:2:9: \"every\" can't be this string: \
+               a time that divides a minute, as in \"10s\" or \"60s\"; NOW"],
+        );
+        check(
+            "kind = \"log\"\nprefix = \"a secret\"",
+            &["x.toml:2:10: \"prefix\" can't be this string: 1 to 128 of A-Z a-z 0-9 _ . -; NOW"],
+        );
+        check("kind = \"file\"", &["x.toml: no key \"path\": it can't be left out; NOW"]);
+        check(
+            "kind = \"http\"\nurl = \"ftp://secret\"",
+            &["x.toml:2:7: \"url\" can't be this string: a URL that begins with http:// or https://; NOW"],
+        );
+        check(
+            "kind = \"http\"\nurl = \"http://h/\"\nbearer_file = \"/secret/none\"",
+            &["x.toml: the file of \"bearer_file\" does not exist: a file was expected here; NOW"],
+        );
+    }
 }

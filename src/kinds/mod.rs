@@ -2,14 +2,31 @@
 //!
 //! A *type* is a named, configured kind: `types.d/NAME.toml`. What every kind
 //! shares (overtime, when_busy, arrivals, grace) is read here, the rest by the
-//! kind itself.
+//! kind itself. A new kind is a module, a line in `KINDS`, and what the
+//! compiler then asks for. Kinds don't know each other; where one is made of
+//! two, as `loopback` is, they are put together here.
+
+pub mod http;
+pub mod loopback;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::keys::{Keys, Source};
 use crate::pacer::Arrivals;
+use crate::target::{Outcome, Target};
 use crate::worker::WhenBusy;
+
+/// The most hits of a test in flight that can be asked for.
+const MAX_OVERTIME: u64 = 1_000_000;
+/// The longest that hits may go on after their minute, and the longest timeout of a hit: with what is to be
+/// sent then, a run is over before the next one's minute is.
+pub const MAX_GRACE: Duration = Duration::from_secs(50);
+/// The shortest timeout of a hit: the timer's own precision.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+/// How long a hit may take where its type doesn't say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A type as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,13 +46,173 @@ pub struct Type {
 }
 
 /// The kinds, each with its settings.
+#[expect(clippy::large_enum_variant, reason = "there is one a test")]
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {}
+pub enum Kind {
+    /// Requests to an HTTP server.
+    Http(http::Settings),
+    /// Requests to a server of the runner's own.
+    Loopback(loopback::Settings),
+}
+
+/// What the hits of a test hit.
+#[derive(Debug)]
+pub enum KindTarget {
+    /// An HTTP server.
+    Http(http::HttpTarget),
+    /// The runner's own server.
+    Loopback {
+        /// Hits it.
+        target: http::HttpTarget,
+        /// Runs as long as the target.
+        server: loopback::Server,
+    },
+}
+
+/// Reads the keys of one kind.
+type Read = fn(&mut Keys<'_>) -> Option<Kind>;
+
+/// The kinds by name.
+const KINDS: &[(&str, Read)] = &[
+    ("http", |keys| http::Settings::read(keys).map(Kind::Http)),
+    ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
+];
 
 /// The type that needs no file.
 pub const BUILT_IN: (&str, &str) = ("loopback", "kind = \"loopback\"\n");
 
-/// Reads the type `name` from the text of its file.
-pub fn read(_name: &str, _file: &Path, _text: &str) -> (Option<Type>, Vec<Fault>) {
-    (None, Vec::new())
+/// Reads the type `name` from the text of its file; `None` when anything in it is wrong.
+///
+/// Files that it names (bodies, secrets) are read here, too: a type that
+/// compares equal to what it was hits the same.
+pub fn read(name: &str, file: &Path, text: &str) -> (Option<Type>, Vec<Fault>) {
+    let source = Source { file, text, quotes_values: false, now: "tests of this type do not run" };
+    let (read, faults) = source.read(|keys| {
+        let overtime = keys.integer("overtime", 1, MAX_OVERTIME).unwrap_or(1);
+        let when_busy = keys.choice("when_busy", &[("wait", WhenBusy::Wait), ("cancel", WhenBusy::Cancel)]);
+        let arrivals = keys.choice("arrivals", &[("even", Arrivals::Even), ("poisson", Arrivals::Poisson)]);
+        let grace = keys.duration("grace", Duration::ZERO, MAX_GRACE);
+        let read_kind = keys.choice("kind", KINDS);
+        let Some(read_kind) = keys.required("kind", read_kind) else {
+            keys.skip_rest();
+            return None;
+        };
+        let kind = read_kind(keys)?;
+        Some(Type {
+            name: name.to_owned(),
+            overtime: u32::try_from(overtime).unwrap_or(u32::MAX),
+            when_busy: when_busy.unwrap_or_default(),
+            arrivals: arrivals.unwrap_or_default(),
+            grace: grace.unwrap_or_else(|| kind.timeout().min(MAX_GRACE)),
+            kind,
+        })
+    });
+    (read.flatten().filter(|_| faults.is_empty()), faults)
+}
+
+impl Kind {
+    /// The longest that a hit takes.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::Http(settings) => settings.timeout,
+            Self::Loopback(settings) => settings.timeout,
+        }
+    }
+
+    /// What hits of this kind hit. To be called, and hit, on the thread and in the tokio runtime of a worker.
+    ///
+    /// # Errors
+    /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server.
+    pub fn target(&self) -> anyhow::Result<KindTarget> {
+        Ok(match self {
+            Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?),
+            Self::Loopback(settings) => {
+                let server = loopback::Server::start(settings)?;
+                let settings = http::Settings::get(server.address(), settings.timeout);
+                KindTarget::Loopback { target: http::HttpTarget::new(&settings)?, server }
+            }
+        })
+    }
+}
+
+impl Target for KindTarget {
+    async fn hit(&self, number: u64) -> Outcome {
+        match self {
+            Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
+        }
+    }
+}
+
+/// The key `timeout`, which all kinds of hits over a network have: how long a hit may take as a whole.
+fn timeout(keys: &mut Keys<'_>) -> Duration {
+    keys.duration("timeout", MIN_TIMEOUT, MAX_GRACE).unwrap_or(DEFAULT_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn faults(text: &str) -> Vec<String> {
+        let (read, faults) = read("x", Path::new("x.toml"), text);
+        assert_eq!(read.is_none(), !faults.is_empty());
+        faults.iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn the_built_in_type_has_every_default() {
+        let (read, faults) = read(BUILT_IN.0, Path::new("built in"), BUILT_IN.1);
+        assert_eq!(faults, []);
+        let read = read.unwrap();
+        assert_eq!((read.name.as_str(), read.overtime, read.grace), ("loopback", 1, DEFAULT_TIMEOUT));
+        assert_eq!((read.when_busy, read.arrivals), (WhenBusy::Wait, Arrivals::Even));
+        assert!(matches!(read.kind, Kind::Loopback(_)));
+    }
+
+    #[test]
+    fn grace_is_the_timeout_unless_given() {
+        #[track_caller]
+        fn check(text: &str, expect: u64) {
+            let text = format!("kind = \"http\"\nurl = \"http://localhost/\"\n{text}");
+            let (read, faults) = read("x", Path::new("x.toml"), &text);
+            assert_eq!(faults, []);
+            assert_eq!(read.unwrap().grace, Duration::from_secs(expect));
+        }
+        check("", 10);
+        check("timeout = \"50s\"", 50);
+        check("timeout = \"5s\"", 5);
+        check("timeout = \"5s\"\ngrace = \"0s\"", 0);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_type_is_said_without_its_values() {
+        #[track_caller]
+        fn check(text: &str, expect: &[&str]) {
+            assert_eq!(faults(text), expect);
+        }
+        check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
+        check(
+            "kind = \"htpt\"\nurl = \"http://h/\"",
+            &["x.toml:1:8: \"kind\" can't be this string: \"http\" or \"loopback\"; tests of this type do not run"],
+        );
+        check(
+            "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",
+            &[
+                "x.toml:2:12: \"overtime\" can't be this integer: a whole number from 1 to 1000000; \
+                 tests of this type do not run",
+                "x.toml:3:1: unknown key \"latensy\": the nearest known one is \"latency\"; \
+                 tests of this type do not run",
+            ],
+        );
+        check("kind = \"http\"", &["x.toml: no key \"url\": it can't be left out; tests of this type do not run"]);
+    }
+
+    #[tokio::test]
+    async fn a_loopback_target_is_hit() {
+        let (read, _) = read("loopback", Path::new("built in"), BUILT_IN.1);
+        let target = read.unwrap().kind.target().unwrap();
+        let outcome = target.hit(0).await;
+        assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
+        assert!(outcome.bytes_in > 0 && outcome.bytes_out > 0);
+    }
 }

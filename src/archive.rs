@@ -1,0 +1,92 @@
+//! Every summary of the last days, one append-only file a day, whatever becomes of the delivery.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+
+use crate::spool::lines;
+use crate::summary::Summary;
+
+const EXTENSION: &str = ".jsonl";
+
+/// The archive of one state folder: `archive/2026-11-21.jsonl`, days in UTC.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    folder: PathBuf,
+}
+
+impl Archive {
+    /// The archive in the folder `state`; nothing is made until something is written.
+    pub fn new(state: &Path) -> Self {
+        Self { folder: state.join("archive") }
+    }
+
+    /// Appends summaries, in one write, to the file of the day `at` lies in.
+    ///
+    /// # Errors
+    /// When they can't be written; a part that was is taken back.
+    pub fn append(&self, at: DateTime<Utc>, summaries: &[Summary]) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.folder.join(format!("{}{EXTENSION}", at.date_naive()));
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        // Two runs may overlap: without the lock, taking back a part could cut off the other's lines.
+        fs2::FileExt::lock_exclusive(&file)?;
+        let before = file.metadata()?.len();
+        file.write_all(&lines(summaries)?).inspect_err(|_| _ = file.set_len(before))
+    }
+
+    /// Removes the files of days more than `days` ago, and then the oldest until at most `max` bytes are left.
+    pub fn prune(&self, today: NaiveDate, days: u32, max: u64) {
+        let first = today.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN);
+        let mut files = self.files();
+        files.sort();
+        let mut size: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
+        for (date, path, bytes) in files {
+            // Today's is being written.
+            if (date < first || size > max) && date < today && fs::remove_file(path).is_ok() {
+                size -= bytes;
+            }
+        }
+    }
+
+    fn files(&self) -> Vec<(NaiveDate, PathBuf, u64)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let date = name.strip_suffix(EXTENSION)?.parse().ok()?;
+                Some((date, entry.path(), entry.metadata().ok()?.size()))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_days_go_and_then_the_oldest_past_the_bound() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let archive = Archive::new(folder.path());
+        fs::create_dir(&archive.folder).expect("a folder");
+        for day in ["2026-10-01", "2026-11-19", "2026-11-20", "2026-11-21"] {
+            fs::write(archive.folder.join(format!("{day}{EXTENSION}")), [0; 100]).expect("it writes");
+        }
+        let days = || {
+            let mut days: Vec<_> = archive.files().into_iter().map(|(date, ..)| date.to_string()).collect();
+            days.sort();
+            days
+        };
+        let today = "2026-11-21".parse().expect("a date");
+        archive.prune(today, 30, 300);
+        assert_eq!(days(), ["2026-11-19", "2026-11-20", "2026-11-21"]);
+        archive.prune(today, 30, 200);
+        assert_eq!(days(), ["2026-11-20", "2026-11-21"]);
+        archive.prune(today, 30, 0);
+        assert_eq!(days(), ["2026-11-21"], "today's is being written");
+    }
+}

@@ -1,0 +1,316 @@
+//! Brings one destination what waits for it, on a thread of its own.
+//!
+//! A courier makes a round when it is told to: it takes the destination's lock,
+//! reads what is in the spool, merges intervals to the length the destination
+//! wants, and sends. What is taken is removed; what isn't stays for the next
+//! round or the next run. A destination that hangs holds up its courier alone.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+
+use crate::destinations::{Occasion, Post, Refusal};
+use crate::minute;
+use crate::places::Places;
+use crate::spool::{Label, Spool};
+use crate::summary::Summary;
+
+/// The most (merged) intervals that are sent in one batch.
+const BATCH: usize = 60;
+
+/// What a courier is told.
+enum Errand {
+    /// From now on this is the destination.
+    Change(Post),
+    /// An interval that could not be spooled.
+    Carry(Label, Arc<Vec<Summary>>),
+    /// Deliver what there is, until then.
+    Round(Instant),
+    /// Deliver what there is, until then, and end.
+    Last(Instant),
+}
+
+/// The way to a courier's thread.
+#[derive(Debug)]
+pub struct Courier {
+    errands: Sender<Errand>,
+    /// The text its destination was made from.
+    text: String,
+}
+
+/// The courier on its thread.
+struct Round {
+    post: Post,
+    spool: Spool,
+    places: Places,
+    /// The run it belongs to, as its claim is named.
+    run: String,
+    carried: BTreeMap<Label, Arc<Vec<Summary>>>,
+    trouble: Option<String>,
+}
+
+/// Why a round went no further.
+enum End {
+    /// There is nothing more that can be sent.
+    Done,
+    /// The destination refuses, or time is up.
+    Halt,
+}
+
+impl Courier {
+    /// Starts a courier for `post`, in the run that is named `run`; `ended` is called after the last round.
+    ///
+    /// # Errors
+    /// When no thread is left.
+    pub fn start(
+        post: Post,
+        places: &Places,
+        run: &str,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (errands, receiver) = mpsc::channel();
+        let text = post.text.clone();
+        let mut round = Round {
+            spool: Spool::new(&places.state),
+            places: places.clone(),
+            run: run.to_owned(),
+            post,
+            carried: BTreeMap::new(),
+            trouble: None,
+        };
+        thread::Builder::new().name("courier".into()).spawn(move || {
+            round.serve(&receiver);
+            ended();
+        })?;
+        Ok(Self { errands, text })
+    }
+
+    /// Goes on with `post`, if it is another than before.
+    pub fn change(&mut self, post: Post) {
+        if post.text != self.text {
+            self.text.clone_from(&post.text);
+            self.tell(Errand::Change(post));
+        }
+    }
+
+    /// Hands over an interval that could not be spooled.
+    pub fn carry(&self, label: Label, summaries: Arc<Vec<Summary>>) {
+        self.tell(Errand::Carry(label, summaries));
+    }
+
+    /// Has what there is delivered, until `until` at the latest.
+    pub fn round(&self, until: Instant) {
+        self.tell(Errand::Round(until));
+    }
+
+    /// The same, for the last time.
+    pub fn last_round(&self, until: Instant) {
+        self.tell(Errand::Last(until));
+    }
+
+    fn tell(&self, errand: Errand) {
+        // The thread only ends when it was told to.
+        let _ = self.errands.send(errand);
+    }
+}
+
+impl Round {
+    fn serve(&mut self, errands: &Receiver<Errand>) {
+        while let Ok(errand) = errands.recv() {
+            match errand {
+                Errand::Change(post) => self.post = post,
+                Errand::Carry(label, summaries) => _ = self.carried.insert(label, summaries),
+                Errand::Round(until) => self.deliver(until),
+                Errand::Last(until) => {
+                    self.deliver(until);
+                    if let Some(trouble) = &self.trouble {
+                        log::warn!("destination {}: {trouble}; what it did not take is kept", self.post.name);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Delivers until nothing is left, also of what came while the lock was being let go.
+    fn deliver(&mut self, until: Instant) {
+        loop {
+            // Only what is in the spool is shared with other runs.
+            let lock = match self.spool.lock(&self.post.name) {
+                Ok(Some(lock)) => Some(lock),
+                Ok(None) => return,
+                Err(_) if !self.carried.is_empty() => None,
+                Err(error) => return self.trouble = Some(format!("its spool cannot be used ({error})")),
+            };
+            let end = self.deliver_all(until);
+            drop(lock);
+            // Who wanted the lock meanwhile has left its files to us.
+            if matches!(end, End::Halt) || self.ready().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn deliver_all(&mut self, until: Instant) -> End {
+        loop {
+            let ready = self.ready();
+            if ready.is_empty() {
+                return End::Done;
+            }
+            for groups in ready.chunks(BATCH) {
+                if Instant::now() >= until {
+                    self.trouble.get_or_insert_with(|| String::from("time to send was over"));
+                    return End::Halt;
+                }
+                if let End::Halt = self.deliver_batch(groups, until) {
+                    return End::Halt;
+                }
+            }
+        }
+    }
+
+    /// The groups of intervals that are complete, the oldest first.
+    fn ready(&self) -> Vec<Vec<Label>> {
+        let mut labels = self.spool.waiting(&self.post.name);
+        labels.extend(self.carried.keys().cloned());
+        labels.sort();
+        labels.dedup();
+        let mut runs: BTreeMap<String, Vec<Label>> = BTreeMap::new();
+        for label in labels {
+            runs.entry(label.run()).or_default().push(label);
+        }
+        let mut ready = Vec::new();
+        for (run, labels) in runs {
+            let is_open = run == self.run || minute::is_alive(&self.places.state, &run);
+            if self.post.destination.is_personal() && is_open && run != self.run {
+                continue;
+            }
+            ready.extend(complete(labels, self.post.every, is_open));
+        }
+        ready
+    }
+
+    fn deliver_batch(&mut self, groups: &[Vec<Label>], until: Instant) -> End {
+        let mut summaries = Vec::new();
+        for group in groups {
+            summaries.extend(self.merged(group));
+        }
+        let sent = if summaries.is_empty() {
+            Ok(())
+        } else {
+            self.post.destination.deliver(&summaries, Occasion { now: Utc::now(), until })
+        };
+        match sent {
+            Ok(()) => {
+                self.trouble = None;
+                for label in groups.iter().flatten() {
+                    self.carried.remove(label);
+                    if let Err(error) = self.spool.taken(&self.post.name, label) {
+                        // Sent again and again otherwise.
+                        self.trouble = Some(format!("{label} was sent but cannot be removed ({error})"));
+                        return End::Halt;
+                    }
+                }
+                End::Done
+            }
+            Err(Refusal::Retry(error)) => {
+                self.trouble = Some(format!("{error:#}"));
+                End::Halt
+            }
+            Err(Refusal::Final(_)) if groups.len() > 1 => {
+                for group in groups {
+                    if let End::Halt = self.deliver_batch(std::slice::from_ref(group), until) {
+                        return End::Halt;
+                    }
+                }
+                End::Done
+            }
+            Err(Refusal::Final(error)) => {
+                for label in groups.iter().flatten() {
+                    self.set_aside(label, &format!("{error:#}"));
+                }
+                End::Done
+            }
+        }
+    }
+
+    /// The summaries of a group of intervals, a test's merged to one.
+    fn merged(&mut self, group: &[Label]) -> Vec<Summary> {
+        let mut merged: Vec<Summary> = Vec::new();
+        for label in group {
+            for summary in self.load(label) {
+                match merged.iter_mut().find(|earlier| earlier.test == summary.test) {
+                    Some(earlier) => earlier.merge(&summary),
+                    None => merged.push(summary),
+                }
+            }
+        }
+        merged
+    }
+
+    fn load(&mut self, label: &Label) -> Vec<Summary> {
+        if let Some(summaries) = self.carried.get(label) {
+            let ours = summaries.iter().filter(|summary| summary.destinations.contains(&self.post.name));
+            return ours.cloned().collect();
+        }
+        match self.spool.load(&self.post.name, label) {
+            Ok(summaries) => summaries,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.set_aside(label, &error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    fn set_aside(&mut self, label: &Label, reason: &str) {
+        self.carried.remove(label);
+        log::warn!("destination {}: {label} is set aside: {reason}", self.post.name);
+        if let Err(error) = self.spool.reject(&self.post.name, label, reason) {
+            log::warn!("destination {}: {label} cannot be set aside: {error}", self.post.name);
+        }
+    }
+}
+
+/// Groups the intervals of one run to `every`, and gives back the groups that are complete: nothing will be added to
+/// them, as the run has gone on beyond them, has ended, or has died.
+fn complete(labels: Vec<Label>, every: Option<Duration>, is_open: bool) -> Vec<Vec<Label>> {
+    let Some(every) = every.and_then(|every| u32::try_from(every.as_secs()).ok()).filter(|every| *every > 0) else {
+        return labels.into_iter().map(|label| vec![label]).collect();
+    };
+    let over = labels.iter().any(|label| label.last) || !is_open;
+    let reached = labels.iter().map(|label| label.to).max().unwrap_or(0);
+    let mut groups: BTreeMap<u32, Vec<Label>> = BTreeMap::new();
+    for label in labels {
+        groups.entry(label.from / every).or_default().push(label);
+    }
+    groups.into_iter().filter(|(group, _)| over || reached >= (group + 1) * every).map(|(_, labels)| labels).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_complete_when_nothing_can_be_added() {
+        #[track_caller]
+        fn check(names: &[&str], every: u64, is_open: bool, expect: &[usize]) {
+            let labels = names.iter().map(|name| Label::parse(&format!("M.1.{name}")).expect("a label")).collect();
+            let groups = complete(labels, (every > 0).then(|| Duration::from_secs(every)), is_open);
+            assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), expect);
+        }
+        check(&["00-10", "10-20"], 0, true, &[1, 1]);
+        check(&["00-10", "10-20"], 60, true, &[]);
+        check(&["00-10", "10-20"], 60, false, &[2]);
+        check(&["00-10", "10-20", "20-30.last"], 60, true, &[3]);
+        check(&["00-10", "10-20", "20-30"], 20, true, &[2]);
+        check(&["00-10", "30-40"], 20, true, &[1, 1]);
+        check(&["00-60.last"], 10, true, &[1]);
+        check(&["50-60.last"], 60, true, &[1]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Summaries for the tests of the destinations.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+
+use super::Occasion;
+use crate::gossip::Ended;
+use crate::summary::{Measured, RUNNER, Summary, Tally, Upkeep};
+use crate::target::{Failure, Outcome, Reason};
+
+/// 12:00:00 on the first day of 2026, UTC.
+pub(super) fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 1, 1, 12, 0, 0).single().expect("it is a time")
+}
+
+/// Right after the first interval, with five seconds to send in.
+pub(super) fn occasion() -> Occasion {
+    Occasion { now: noon() + TimeDelta::seconds(10), until: Instant::now() + Duration::from_secs(5) }
+}
+
+/// The interval from 12:00:00 to 12:00:10: 97 ok, 2 timeouts, 1 wrong status,
+/// 3 canceled, 2 missed; response times of 1.1 to 100.1 ms.
+pub(super) fn test(name: &str) -> Summary {
+    let mut tally = tally(100);
+    (tally.canceled, tally.missed) = (3, 2);
+    summary(name, Measured::Test(Box::new(tally)))
+}
+
+/// As [`test`], with `ok` hits that all went well.
+pub(super) fn sound(name: &str, ok: u64) -> Summary {
+    let mut tally = Tally::default();
+    let due = Instant::now();
+    for number in 1..=ok {
+        tally.record(&ended(due, number, None));
+    }
+    summary(name, Measured::Test(Box::new(tally)))
+}
+
+/// An interval in which no hit ended.
+pub(super) fn idle(name: &str) -> Summary {
+    summary(name, Measured::Test(Box::default()))
+}
+
+/// The runner, with two faults and one run skipped.
+pub(super) fn runner() -> Summary {
+    let upkeep = Upkeep { config_errors: 2, runs_skipped: 1, spool_dropped: 0, last_run: noon().timestamp() };
+    Summary { type_name: String::new(), ..summary(RUNNER, Measured::Runner(upkeep)) }
+}
+
+/// The same, `seconds` later.
+pub(super) fn later(summary: Summary, seconds: i64) -> Summary {
+    Summary { start: summary.start + TimeDelta::seconds(seconds), ..summary }
+}
+
+fn summary(name: &str, measured: Measured) -> Summary {
+    Summary {
+        test: name.to_owned(),
+        type_name: String::from("loopback"),
+        host: String::from("web-1.example.com"),
+        copy: 1,
+        start: noon(),
+        seconds: 10.0,
+        last: false,
+        destinations: Vec::new(),
+        measured,
+    }
+}
+
+fn tally(hits: u64) -> Tally {
+    let mut tally = Tally::default();
+    let due = Instant::now();
+    for number in 1..=hits {
+        let reason = match number {
+            98 => Some(Reason::Status),
+            99 | 100 => Some(Reason::Timeout),
+            _ => None,
+        };
+        tally.record(&ended(due, number, reason));
+    }
+    tally
+}
+
+/// A hit that started 100 µs late and took `number` ms.
+fn ended(due: Instant, number: u64, reason: Option<Reason>) -> Ended {
+    let start = due + Duration::from_micros(100);
+    let failure = reason.map(|reason| Failure::new(reason, "a sample"));
+    Ended {
+        due,
+        start,
+        end: start + Duration::from_millis(number),
+        blocked: Duration::ZERO,
+        late: Duration::ZERO,
+        outcome: Outcome { failure, bytes_in: 200, bytes_out: 100 },
+    }
+}

@@ -1,0 +1,137 @@
+//! `kind = "statsd"`: gauges and counters over UDP, with the statsd crate.
+//!
+//! Sent is taken: the crate swallows what the socket says, so the address is
+//! resolved, and a route to it found, beforehand. statsd knows no time but its
+//! own: of a late interval only the counters are sent, as its gauges would
+//! pass for those of now. Counters of hits are sent also as 0: statsd itself
+//! goes on with 0 for those it knows, and a series that begins with the first
+//! failure is of no use to an alarm.
+
+use anyhow::Error;
+use chrono::{DateTime, TimeDelta, Utc};
+use statsd::client::{Client, Pipeline};
+
+use super::dotted::{self, Value};
+use super::{Destination, Occasion, Refusal, datagrams};
+use crate::keys::Keys;
+use crate::summary::Summary;
+
+/// The most bytes of a datagram: what statsd's own documentation advises for
+/// Ethernet's 1,500, with room for the headers of IPv6, UDP and a tunnel.
+const MAX_DATAGRAM: usize = 1432;
+
+/// Where datagrams go.
+struct Statsd {
+    address: String,
+    prefix: String,
+}
+
+/// Reads `address`.
+pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
+    let address = keys.address("address");
+    let address = keys.required("address", address)?;
+    let prefix = prefix.unwrap_or_else(|| dotted::PREFIX.to_owned());
+    Some(Box::new(Statsd { address, prefix }))
+}
+
+impl Destination for Statsd {
+    fn deliver(&mut self, batch: &[Summary], occasion: Occasion) -> Result<(), Refusal> {
+        let retry = |error: Error| Refusal::Retry(error);
+        let address = datagrams::connect(&self.address)?.peer_addr().map_err(|error| retry(error.into()))?;
+        // Names are whole already, so the crate has none to put before them.
+        let client = Client::new(address, "").map_err(|error| retry(error.into()))?;
+        datagrams::in_bursts(batch, occasion, |burst| {
+            let mut pipeline = client.pipeline();
+            pipeline.set_max_udp_size(MAX_DATAGRAM);
+            for summary in burst {
+                add(&mut pipeline, &self.prefix, summary, occasion.now);
+            }
+            pipeline.send(&client);
+            Ok(())
+        })
+    }
+}
+
+fn add(pipeline: &mut Pipeline, prefix: &str, summary: &Summary, now: DateTime<Utc>) {
+    let fresh = is_fresh(summary, now);
+    for (name, value) in dotted::metrics(prefix, summary) {
+        match value {
+            Value::Count(count) => pipeline.count(&name, count as f64),
+            Value::Gauge(gauge) if fresh => pipeline.gauge(&name, gauge),
+            Value::Gauge(_) => (),
+        }
+    }
+}
+
+/// Whether the interval ended no longer than its own length ago.
+fn is_fresh(summary: &Summary, now: DateTime<Utc>) -> bool {
+    now - summary.end() <= TimeDelta::milliseconds((summary.seconds * 1000.0) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::super::sample;
+    use super::*;
+
+    /// Delivers `batch`, and gives back the datagrams that were received, as texts.
+    fn received(batch: &[Summary], occasion: Occasion) -> Vec<String> {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        receiver.set_read_timeout(Some(Duration::from_millis(200))).expect("it takes a time-out");
+        let address = receiver.local_addr().expect("it is bound").to_string();
+        let mut statsd = Statsd { address, prefix: String::from("canihaz") };
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(move || statsd.deliver(batch, occasion));
+            let mut datagrams = Vec::new();
+            let mut buffer = [0; 65_536];
+            while let Ok(length) = receiver.recv(&mut buffer) {
+                datagrams.push(String::from_utf8(buffer[..length].to_vec()).expect("it is text"));
+            }
+            sending.join().expect("it does not panic").expect("somebody listens");
+            datagrams
+        })
+    }
+
+    #[test]
+    fn gauges_and_counters_arrive_whole_in_small_datagrams() {
+        let batch: Vec<_> = (0..50).map(|number| sample::test(&format!("test-{number}"))).collect();
+        let datagrams = received(&batch, sample::occasion());
+        assert!(datagrams.iter().all(|datagram| datagram.len() <= MAX_DATAGRAM));
+        assert!(datagrams.iter().any(|datagram| datagram.len() > MAX_DATAGRAM - 100), "they are filled");
+        let lines: Vec<_> = datagrams.iter().flat_map(|datagram| datagram.lines()).collect();
+        assert_eq!(lines.len(), 50 * 36);
+        for line in [
+            "canihaz.web-1_example_com.test-7.hits.ok:97|c",
+            "canihaz.web-1_example_com.test-7.hits.stopped:0|c",
+            "canihaz.web-1_example_com.test-7.failures.timeout:2|c",
+            "canihaz.web-1_example_com.test-7.response.max:100.1|g",
+            "canihaz.web-1_example_com.test-7.truncated:1|g",
+        ] {
+            assert_eq!(lines.iter().filter(|seen| **seen == line).count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_late_intervals_only_the_counters_are_sent() {
+        #[track_caller]
+        fn check(seconds_after_its_end: i64, expect: bool) {
+            let summary = sample::runner();
+            let now = summary.end() + TimeDelta::seconds(seconds_after_its_end);
+            let lines = received(&[summary], Occasion { now, ..sample::occasion() }).concat();
+            assert!(lines.contains("canihaz.web-1_example_com._runner.runs_skipped:1|c"), "{lines}");
+            assert_eq!(lines.contains("config_errors:2|g"), expect, "{lines}");
+        }
+        check(-5, true);
+        check(10, true);
+        check(11, false);
+        check(86_400, false);
+    }
+
+    #[test]
+    fn an_address_that_does_not_resolve_is_worth_another_try() {
+        let mut statsd = Statsd { address: String::from("name.invalid:8125"), prefix: String::from("canihaz") };
+        assert!(matches!(statsd.deliver(&[sample::runner()], sample::occasion()), Err(Refusal::Retry(_))));
+    }
+}

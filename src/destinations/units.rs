@@ -1,0 +1,77 @@
+//! Times, sizes and counts as people read them.
+
+use std::time::Duration;
+
+/// Units of time with how many nanoseconds they have.
+const TIMES: [(&str, f64); 3] = [("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+/// Units of size with how many bytes they have.
+const SIZES: [(&str, f64); 5] =
+    [("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("TiB", 1_099_511_627_776.0)];
+/// What is shown as the next larger unit: it would need a fourth digit.
+const TOO_LARGE: f64 = 999.5;
+
+/// A time with three significant digits: `1.23ms`, `85.0µs`, `3600s`.
+pub(super) fn time(time: Duration) -> String {
+    scaled(time.as_nanos() as f64, &TIMES, "")
+}
+
+/// A size with three significant digits: `512 B`, `1.50 KiB`.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1000 { format!("{bytes} B") } else { scaled(bytes as f64, &SIZES, " ") }
+}
+
+/// `1 run`, `2 runs`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn scaled(value: f64, units: &[(&str, f64)], space: &str) -> String {
+    let fits = |(_, unit): &&(&str, f64)| value / unit < TOO_LARGE;
+    let (name, unit) = units.iter().find(fits).unwrap_or(&units[units.len() - 1]);
+    let number = value / unit;
+    let decimals = match number {
+        _ if number < 9.995 => 2,
+        _ if number < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$}{space}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_the_unit_that_suits() {
+        #[track_caller]
+        fn check(ns: u64, expect: &str) {
+            assert_eq!(time(Duration::from_nanos(ns)), expect);
+        }
+        check(0, "0.00µs");
+        check(127, "0.13µs");
+        check(9_994, "9.99µs");
+        check(9_996, "10.0µs");
+        check(85_000, "85.0µs");
+        check(999_400, "999µs");
+        check(999_600, "1.00ms");
+        check(50_135_039, "50.1ms");
+        check(999_600_000, "1.00s");
+        check(75_000_000_000, "75.0s");
+        check(7_200_000_000_000, "7200s");
+    }
+
+    #[test]
+    fn sizes_and_counts() {
+        #[track_caller]
+        fn check(bytes: u64, expect: &str) {
+            assert_eq!(size(bytes), expect);
+        }
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1000, "0.98 KiB");
+        check(1536, "1.50 KiB");
+        check(200 << 20, "200 MiB");
+        check(u64::MAX, "16777216 TiB");
+        assert_eq!((counted(1, "run"), counted(0, "run")), (String::from("1 run"), String::from("0 runs")));
+    }
+}

@@ -1,0 +1,251 @@
+//! The thread that hits: a worker a test, and the intervals they are counted in.
+//!
+//! The engine is told what to run and tells, interval by interval, what came of
+//! it. It knows neither files nor destinations; nothing on its thread waits for
+//! a disk.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::kinds::{KindTarget, Type};
+use crate::pacer::{Pace, Pacer};
+use crate::recorder::Recorder;
+use crate::summary::Tally;
+use crate::timer::Timer;
+use crate::worker::{self, Terms, Worker};
+
+/// The minute as the engine sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// When the minute began.
+    pub begin: Instant,
+    /// From when on no hit starts.
+    pub end: Instant,
+    /// How long an interval is; divides a minute.
+    pub interval: Duration,
+}
+
+impl Window {
+    /// How many intervals of the minute are over at `now`.
+    pub fn intervals_before(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_duration_since(self.begin).as_nanos();
+        u32::try_from(elapsed / self.interval.as_nanos().max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The test's name.
+    pub test: String,
+    /// What it hits.
+    pub kind: Type,
+    /// How often.
+    pub pace: Pace,
+    /// Makes random arrivals repeatable.
+    pub seed: u64,
+    /// When the plan was made that it is part of.
+    pub made: Instant,
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+enum Order {
+    Run(Box<Assignment>),
+    Rest(String),
+    Stop,
+}
+
+/// One interval of all tests, closed.
+#[derive(Debug)]
+pub struct Interval {
+    /// Counts the intervals of the minute from 0.
+    pub index: u32,
+    /// Whether it is the last: the minute is over or was stopped, and nothing is in flight.
+    pub last: bool,
+    /// The tests that ran in it, by name.
+    pub tallies: BTreeMap<String, Tally>,
+}
+
+/// The way to tell the engine something; it may be cloned to any thread.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    orders: UnboundedSender<Order>,
+}
+
+/// One test, as the engine keeps it.
+struct Running {
+    orders: UnboundedSender<worker::Order<KindTarget>>,
+    recorder: Rc<RefCell<Recorder>>,
+    kind: Type,
+    target: Rc<KindTarget>,
+    active: bool,
+}
+
+struct Conductor<F> {
+    window: Window,
+    tests: BTreeMap<String, Running>,
+    workers: JoinSet<io::Result<()>>,
+    report: F,
+    closed: u32,
+}
+
+impl Engine {
+    /// Starts the engine's thread, which hands each closed interval to
+    /// `report` and ends after the last one.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptors left.
+    pub fn start(window: Window, report: impl FnMut(Interval) + Send + 'static) -> io::Result<Self> {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("engine".into()).spawn(move || {
+            let closed = window.intervals_before(Instant::now());
+            let conductor = Conductor { window, tests: BTreeMap::new(), workers: JoinSet::new(), report, closed };
+            if let Err(error) = LocalSet::new().block_on(&runtime, conductor.conduct(receiver)) {
+                log::error!("the engine ended early: {error}");
+            }
+            // Name look-ups that hang must not keep the minute from ending.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Runs a test, or runs it differently from now on.
+    pub fn run(&self, assignment: Assignment) {
+        self.tell(Order::Run(Box::new(assignment)));
+    }
+
+    /// Starts no further hit of a test, until it is run again.
+    pub fn rest(&self, test: &str) {
+        self.tell(Order::Rest(test.to_owned()));
+    }
+
+    /// Starts no further hit and drops those in flight.
+    pub fn stop(&self) {
+        self.tell(Order::Stop);
+    }
+
+    fn tell(&self, order: Order) {
+        // An engine that is gone has closed its last interval: there is nothing left to tell it.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl<F: FnMut(Interval)> Conductor<F> {
+    async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
+        let mut timer = Timer::new()?;
+        let mut stopping = false;
+        while !(self.workers.is_empty() && (stopping || Instant::now() >= self.window.end)) {
+            let alarm = self.alarm();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Run(assignment)) if !stopping => self.run(*assignment),
+                    Some(Order::Run(_)) => {}
+                    Some(Order::Rest(test)) => self.rest(&test),
+                    Some(Order::Stop) | None => {
+                        stopping = true;
+                        for running in self.tests.values() {
+                            let _ = running.orders.send(worker::Order::Stop);
+                        }
+                    }
+                },
+                Some(ended) = self.workers.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => log::error!("a test ended early: {error}"),
+                    Err(error) => log::error!("a test ended early: {error}"),
+                },
+                rung = timer.at(alarm) => {
+                    rung?;
+                    self.close_due(Instant::now());
+                }
+            }
+        }
+        self.close_due(Instant::now());
+        self.close(true);
+        Ok(())
+    }
+
+    fn run(&mut self, assignment: Assignment) {
+        let Assignment { test, kind, pace, seed, made } = assignment;
+        let known = self.tests.get(&test).filter(|running| running.kind == kind);
+        let target = match known.map(|running| Rc::clone(&running.target)) {
+            Some(target) => target,
+            None => match kind.kind.target() {
+                Ok(target) => Rc::new(target),
+                Err(error) => {
+                    log::error!("test {test} cannot run: type {}: {error:#}", kind.name);
+                    self.rest(&test);
+                    return;
+                }
+            },
+        };
+        let terms = Terms { overtime: kind.overtime as usize, when_busy: kind.when_busy, grace: kind.grace };
+        if let Some(running) = self.tests.get_mut(&test) {
+            let _ = running.orders.send(worker::Order::Change(Rc::clone(&target), terms, pace, made));
+            running.kind = kind;
+            running.target = target;
+            running.active = true;
+            return;
+        }
+        let recorder = Rc::new(RefCell::new(Recorder::default()));
+        let pacer = Pacer::new(pace, made, self.window.end, seed);
+        match Worker::hire(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder)) {
+            Ok(worker) => {
+                let (orders, receiver) = mpsc::unbounded_channel();
+                self.workers.spawn_local(worker.work(receiver));
+                self.tests.insert(test, Running { orders, recorder, kind, target, active: true });
+            }
+            Err(error) => log::error!("test {test} cannot run: {error}"),
+        }
+    }
+
+    fn rest(&mut self, test: &str) {
+        if let Some(running) = self.tests.get_mut(test) {
+            running.active = false;
+            let _ = running.orders.send(worker::Order::Rest);
+        }
+    }
+
+    /// When an interval is to be closed, or the minute may be over.
+    fn alarm(&self) -> Instant {
+        let boundary = self.window.begin + self.window.interval * (self.closed + 1);
+        let now = Instant::now();
+        match (boundary < self.window.end, now < self.window.end) {
+            (true, _) => boundary,
+            (false, true) => self.window.end,
+            // Workers are ending on their own; the last interval waits for them.
+            (false, false) => now + Duration::from_secs(60),
+        }
+    }
+
+    /// Closes every interval that is over at `now`, except the minute's last.
+    fn close_due(&mut self, now: Instant) {
+        loop {
+            let boundary = self.window.begin + self.window.interval * (self.closed + 1);
+            if boundary > now || boundary >= self.window.end {
+                return;
+            }
+            self.close(false);
+        }
+    }
+
+    fn close(&mut self, last: bool) {
+        let tallies = self
+            .tests
+            .iter()
+            .filter(|(_, running)| running.active || !running.recorder.borrow().is_empty())
+            .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close()))
+            .collect();
+        (self.report)(Interval { index: self.closed, last, tallies });
+        self.closed += 1;
+    }
+}

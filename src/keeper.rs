@@ -1,0 +1,94 @@
+//! The thread that writes closed intervals to disk, so that a slow disk holds nobody up.
+
+use std::io;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use chrono::Utc;
+
+use crate::archive::Archive;
+use crate::settings::Settings;
+use crate::spool::{Label, Spool};
+use crate::summary::{Measured, Summary};
+
+/// One interval that was to be written.
+#[derive(Debug)]
+pub struct Kept {
+    /// Which.
+    pub label: Label,
+    /// What is in it.
+    pub summaries: Vec<Summary>,
+    /// Why it is not in the spool, or not in the archive.
+    pub trouble: Option<io::Error>,
+    /// Whether it is in the spool; else it can only be sent from memory.
+    pub spooled: bool,
+}
+
+/// The way to the keeper's thread.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    intervals: Sender<(Label, Vec<Summary>)>,
+}
+
+struct Shelf {
+    spool: Spool,
+    archive: Archive,
+    spool_max: u64,
+    /// What the spool is known to hold at least, in bytes.
+    size: u64,
+    dropped: u64,
+}
+
+impl Keeper {
+    /// Starts the thread; `report` is called when an interval is on disk, or can't be.
+    ///
+    /// # Errors
+    /// When no thread is left.
+    pub fn start(
+        spool: Spool,
+        archive: Archive,
+        settings: &Settings,
+        mut report: impl FnMut(Kept) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
+        let (spool_max, days, bytes) = (settings.spool_max, settings.archive_days, settings.archive_max);
+        thread::Builder::new().name("keeper".into()).spawn(move || {
+            let mut shelf = Shelf { size: 0, dropped: 0, spool, archive, spool_max };
+            while let Ok((label, summaries)) = receiver.recv() {
+                let last = label.last;
+                report(shelf.keep(label, summaries));
+                if last {
+                    shelf.archive.prune(Utc::now().date_naive(), days, bytes);
+                }
+            }
+        })?;
+        Ok(Self { intervals })
+    }
+
+    /// Writes an interval, soon.
+    pub fn keep(&self, label: Label, summaries: Vec<Summary>) {
+        // The thread ends when this end is gone, not before.
+        let _ = self.intervals.send((label, summaries));
+    }
+}
+
+impl Shelf {
+    fn keep(&mut self, label: Label, mut summaries: Vec<Summary>) -> Kept {
+        if self.size == 0 || self.size > self.spool_max {
+            self.dropped += self.spool.trim(self.spool_max);
+            self.size = self.spool.size();
+        }
+        for summary in &mut summaries {
+            if let Measured::Runner(upkeep) = &mut summary.measured {
+                upkeep.spool_dropped += std::mem::take(&mut self.dropped);
+            }
+        }
+        let at = summaries.first().map_or_else(Utc::now, |summary| summary.start);
+        let archived = self.archive.append(at, &summaries);
+        let stored = self.spool.store(&label, &summaries);
+        // A little more than it takes: summaries are a few blocks each.
+        self.size += 4096 * (1 + summaries.len() as u64);
+        let spooled = stored.is_ok();
+        Kept { label, summaries, trouble: stored.err().or(archived.err()), spooled }
+    }
+}

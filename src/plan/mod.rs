@@ -1,0 +1,284 @@
+//! What the files say is to run: the good tests, and the list of what is wrong.
+//!
+//! A plan is read whole, again after each change; comparing it with what runs
+//! is the run's affair. One bad line never stops the others.
+
+mod line;
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub use line::{Frequency, Line, MAX_FREQUENCY, Wrong};
+
+use crate::destinations::{self, Post};
+use crate::fault::{Fault, nearest, quote};
+use crate::kinds::{self, Type};
+use read::{Folder, conf_lines};
+
+/// The folder of test files, `NAME.conf`.
+pub const TESTS: &str = "tests.d";
+/// The folder of type files, `NAME.toml`.
+pub const TYPES: &str = "types.d";
+/// The folder of destination files, `NAME.toml`.
+pub const DESTINATIONS: &str = "destinations.d";
+
+/// What happens while a line is wrong.
+const LINE_NOW: &str = "this line does not run";
+
+/// One test that can run.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Its name, type, frequency and destinations.
+    pub line: Line,
+    /// What its type says.
+    pub kind: Type,
+    /// The file its line is in.
+    pub file: PathBuf,
+}
+
+/// All that can run, and all that is wrong.
+#[derive(Default)]
+pub struct Plan {
+    /// The tests, by name.
+    pub tests: BTreeMap<String, Test>,
+    /// The destinations they name, and those that were asked for besides, by name.
+    pub posts: BTreeMap<String, Post>,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+    /// How many lines are tests, or would be if they weren't wrong.
+    pub lines: usize,
+    /// A writer may be in the middle of a file: read it again in a second.
+    pub unsettled: bool,
+}
+
+/// What a plan is read from, and what it has to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// The configuration folder.
+    pub etc: &'a Path,
+    /// The wall clock's time, to tell whether a writer is at work.
+    pub now: SystemTime,
+    /// The tests that are running, with the file each is in: of two lines with one name, theirs stands.
+    pub running: &'a BTreeMap<String, PathBuf>,
+}
+
+impl Plan {
+    /// Reads the plan; the destinations in `besides` (those with something left in the spool) are read
+    /// whether or not a test names them.
+    pub fn read(reader: Reader<'_>, besides: &[String]) -> Self {
+        let mut plan = Self::default();
+        let mut types = Types::open(reader);
+        let mut posts = Posts::open(reader);
+        let lines = plan.read_lines(reader);
+        for (file, number, line) in plan.unique(lines, reader.running) {
+            let place = |column| Some((number, line.columns[column]));
+            let fault =
+                |column, seen, right| Fault { file: file.clone(), at: place(column), seen, right, now: LINE_NOW };
+            let kind = match types.get(&line.type_name) {
+                Found::Sound(kind) => kind.clone(),
+                Found::Faulty => continue,
+                Found::Unknown(right) => {
+                    let seen = format!("unknown type {}", quote(&line.type_name));
+                    plan.faults.push(fault(1, seen, right));
+                    continue;
+                }
+            };
+            let mut sound = true;
+            for name in &line.destinations {
+                match posts.get(name) {
+                    Found::Sound(()) => {}
+                    Found::Faulty => sound = false,
+                    Found::Unknown(right) => {
+                        sound = false;
+                        plan.faults.push(fault(3, format!("unknown destination {}", quote(name)), right));
+                    }
+                }
+            }
+            if sound {
+                plan.tests.insert(line.name.clone(), Test { line, kind, file });
+            }
+        }
+        for name in besides {
+            posts.get(name);
+        }
+        plan.finish(types, posts)
+    }
+
+    /// Reads everything there is, whether or not a test names it.
+    pub fn read_all(reader: Reader<'_>) -> Self {
+        let mut types = Types::open(reader);
+        for name in types.folder.stems() {
+            types.get(&name);
+        }
+        let besides = Posts::open(reader).folder.stems();
+        let mut plan = Self::read(reader, &besides);
+        for fault in types.faults {
+            if !plan.faults.contains(&fault) {
+                plan.faults.push(fault);
+            }
+        }
+        plan
+    }
+
+    /// What is wrong with the lines of one test file, whatever its types and destinations are.
+    pub fn faults_of_lines(file: &Path, bytes: &[u8]) -> Vec<Fault> {
+        let (lines, _) = conf_lines(bytes, true);
+        lines.into_iter().filter_map(|(number, text)| parse(file, number, text).err()).collect()
+    }
+
+    fn finish(mut self, types: Types<'_>, posts: Posts<'_>) -> Self {
+        self.faults.extend(types.folder.faults.into_iter().chain(types.faults));
+        self.faults.extend(posts.folder.faults.into_iter().chain(posts.faults));
+        self.unsettled |= types.folder.unsettled || posts.folder.unsettled;
+        self.posts = posts.read.into_iter().filter_map(|(name, post)| Some((name, post?))).collect();
+        self
+    }
+
+    /// Every sound line of every test file, in reading order.
+    fn read_lines(&mut self, reader: Reader<'_>) -> Vec<(PathBuf, usize, Line)> {
+        let mut folder = Folder::open(reader, TESTS, "conf", "no test in it runs");
+        let mut sound = Vec::new();
+        for stem in folder.stems() {
+            let Some((file, bytes)) = folder.read(&stem, false) else {
+                continue;
+            };
+            let (lines, unsettled) = conf_lines(&bytes.bytes, bytes.still);
+            self.unsettled |= unsettled;
+            for (number, text) in lines {
+                match parse(&file, number, text) {
+                    Ok(None) => {}
+                    Ok(Some(line)) => {
+                        self.lines += 1;
+                        sound.push((file.clone(), number, line));
+                    }
+                    Err(fault) => {
+                        self.lines += 1;
+                        self.faults.push(fault);
+                    }
+                }
+            }
+        }
+        self.lines += folder.faults.len();
+        self.unsettled |= folder.unsettled;
+        self.faults.append(&mut folder.faults);
+        sound
+    }
+
+    /// Of lines with one name, the one that runs already, or else the first.
+    fn unique(
+        &mut self,
+        lines: Vec<(PathBuf, usize, Line)>,
+        running: &BTreeMap<String, PathBuf>,
+    ) -> Vec<(PathBuf, usize, Line)> {
+        let mut standing: BTreeMap<String, (PathBuf, usize)> = BTreeMap::new();
+        for (file, number, line) in &lines {
+            let here = || (file.clone(), *number);
+            let stands = standing.entry(line.name.clone()).or_insert_with(here);
+            if running.get(&line.name) == Some(file) && stands.0 != *file {
+                *stands = here();
+            }
+        }
+        let (stand, fall): (Vec<_>, Vec<_>) = lines.into_iter().partition(|(file, number, line)| {
+            standing.get(&line.name).is_some_and(|stands| stands.0 == *file && stands.1 == *number)
+        });
+        for (file, number, line) in fall {
+            let Some((other, at)) = standing.get(&line.name) else { continue };
+            self.faults.push(Fault {
+                file,
+                at: Some((number, line.columns[0])),
+                seen: format!("name {} is taken", quote(&line.name)),
+                right: format!("a name that no other test has; {}:{at} has this one", other.display()),
+                now: LINE_NOW,
+            });
+        }
+        stand
+    }
+}
+
+fn parse(file: &Path, number: usize, text: Result<&str, Wrong>) -> Result<Option<Line>, Fault> {
+    text.and_then(Line::parse).map_err(|Wrong { column, seen, right }| Fault {
+        file: file.into(),
+        at: Some((number, column)),
+        seen,
+        right,
+        now: LINE_NOW,
+    })
+}
+
+/// What a name in a test line leads to.
+enum Found<T> {
+    Sound(T),
+    /// Its own file is wrong, which is told once, of that file.
+    Faulty,
+    /// There is no such thing; what would have been right.
+    Unknown(String),
+}
+
+/// The types that tests have named so far.
+struct Types<'a> {
+    folder: Folder<'a>,
+    read: BTreeMap<String, Option<Type>>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Types<'a> {
+    fn open(reader: Reader<'a>) -> Self {
+        let folder = Folder::open(reader, TYPES, "toml", "tests of this type do not run");
+        Self { folder, read: BTreeMap::new(), faults: Vec::new() }
+    }
+
+    fn get(&mut self, name: &str) -> Found<&Type> {
+        if !self.read.contains_key(name) {
+            let built_in = [kinds::BUILT_IN];
+            let Some(text) = self.folder.text_of(name, &built_in) else {
+                return Found::Unknown(self.folder.known("type", name, &built_in));
+            };
+            let (kind, faults) = match text {
+                Some((file, text)) => kinds::read(name, &file, &text),
+                None => (None, Vec::new()),
+            };
+            self.faults.extend(faults);
+            self.read.insert(name.to_owned(), kind);
+        }
+        self.read.get(name).and_then(Option::as_ref).map_or(Found::Faulty, Found::Sound)
+    }
+}
+
+/// The destinations that tests have named so far.
+struct Posts<'a> {
+    folder: Folder<'a>,
+    read: BTreeMap<String, Option<Post>>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Posts<'a> {
+    fn open(reader: Reader<'a>) -> Self {
+        let folder = Folder::open(reader, DESTINATIONS, "toml", "tests that name this destination do not run");
+        Self { folder, read: BTreeMap::new(), faults: Vec::new() }
+    }
+
+    fn get(&mut self, name: &str) -> Found<()> {
+        if !self.read.contains_key(name) {
+            let Some(text) = self.folder.text_of(name, destinations::BUILT_IN) else {
+                return Found::Unknown(self.folder.known("destination", name, destinations::BUILT_IN));
+            };
+            let (post, faults) = match text {
+                Some((file, text)) => destinations::read(name, &file, &text),
+                None => (None, Vec::new()),
+            };
+            self.faults.extend(faults);
+            self.read.insert(name.to_owned(), post);
+        }
+        if matches!(self.read.get(name), Some(Some(_))) { Found::Sound(()) } else { Found::Faulty }
+    }
+}
+
+/// The nearest known name, or all of them.
+fn known(what: &str, name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("the nearest known one is \"{near}\""),
+        None => format!("the known {what}s are {}", known.join(", ")),
+    }
+}

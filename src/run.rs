@@ -1,0 +1,462 @@
+//! THE minute. This file is the program; everything else is what it speaks of.
+//!
+//! ```text
+//! stop file? → settings → slot (1 of 3) → minute claimed → plan → hits … :59.9 → summaries → destinations
+//! ```
+//!
+//! The main thread decides and waits for nothing but events. The engine hits,
+//! the watch notices what people do, the keeper writes to disk, a courier a
+//! destination delivers: each on a thread of its own, telling the main thread
+//! what happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::TimeDelta;
+
+use crate::archive::Archive;
+use crate::courier::Courier;
+use crate::engine::{Assignment, Engine, Interval, Window};
+use crate::fault::Fault;
+use crate::keeper::{Keeper, Kept};
+use crate::kinds::{MAX_GRACE, Type};
+use crate::logging;
+use crate::marks::Marks;
+use crate::minute::{Claim, Clock, Minute};
+use crate::pacer::{Pace, phase, seed};
+use crate::places::{self, Places, Unusable};
+use crate::plan::{Plan, Reader, Test};
+use crate::reported::Reported;
+use crate::settings::Settings;
+use crate::slot::Slot;
+use crate::spool::{Label, Spool};
+use crate::stop::{self, Stop};
+use crate::summary::{Measured, RUNNER, Summary, Upkeep};
+use crate::trust;
+use crate::watch::{self, Notice};
+
+/// When, after the minute's grace, a last interval that is still not on disk is given up.
+const KEPT: Duration = Duration::from_secs(2);
+/// When a file that a writer may be in the middle of is read again.
+const SETTLED: Duration = Duration::from_millis(1050);
+/// What threads get to say that they have ended, once their time is up.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// How a run ends; the numbers are those of sysexits.h.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// Done, stopped, frozen, no slot, or nothing to do.
+    Done = 0,
+    /// Arguments were given.
+    Usage = 64,
+    /// State can't be written, or can't be trusted.
+    State = 74,
+    /// The configuration is unusable as a whole.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What happens while a run lives.
+enum Event {
+    /// Somebody did something to it.
+    Notice(Notice),
+    /// An interval of hits is over.
+    Closed(Interval),
+    /// It is on disk, or can't be.
+    Kept(Kept),
+    /// A courier has made its last round.
+    Ended(String),
+}
+
+/// Runs one minute, from its claim to the last summary.
+pub fn run(places: &Places) -> Exit {
+    let clock = Clock::read();
+    let stop = stop::look(&places.etc);
+    let settings = Settings::read(&places.etc);
+    logging::start(settings.as_ref().ok().map(|(settings, _)| settings));
+    if let Some(stop) = stop {
+        log::info!("nothing runs: {stop}");
+        return Exit::Done;
+    }
+    if let Err(distrust) = trust::check_folder(&places.etc) {
+        log::error!("{} {distrust}: a configuration folder was expected; nothing runs", places.etc.display());
+        return Exit::Config;
+    }
+    let (settings, faults) = match settings {
+        Ok(settings) => settings,
+        Err(fault) => {
+            log::error!("{fault}");
+            return Exit::Config;
+        }
+    };
+    let mut writable = true;
+    match (places::prepare(&places.state, "CANIHAZ_STATE"), places::prepare(&places.lock, "CANIHAZ_LOCK")) {
+        (Ok(()), Ok(())) => {}
+        (Err(unusable @ Unusable::Missing(..)), Ok(())) => {
+            log::error!("{unusable}; what is measured is sent from memory");
+            writable = false;
+        }
+        (Err(unusable), _) | (_, Err(unusable)) => {
+            log::error!("{unusable}; nothing runs");
+            return Exit::State;
+        }
+    }
+    let _slot = match Slot::take(&places.lock) {
+        Ok(Some(slot)) => slot,
+        Ok(None) => return skipped(places, "three copies are running already"),
+        Err(error) => {
+            log::error!("the slots in {} cannot be used ({error}); nothing runs", places.lock.display());
+            return Exit::State;
+        }
+    };
+    let minute = clock.minute();
+    let claim = match Claim::stake(&places.state, &minute) {
+        Ok(Some(claim)) => Some(claim),
+        Ok(None) => return skipped(places, "a run that waited for this minute has it"),
+        Err(error) => {
+            if std::mem::take(&mut writable) {
+                log::error!(
+                    "{} cannot be written ({error}); what is measured is sent from memory",
+                    places.state.display()
+                );
+            }
+            None
+        }
+    };
+    let (events, inbox) = mpsc::channel();
+    let run = match Run::begin(places, settings, faults, clock, minute, claim.as_ref(), events, writable) {
+        Ok(run) => run,
+        Err(error) => {
+            log::error!("the run cannot begin: {error}; nothing runs");
+            return Exit::State;
+        }
+    };
+    if minute.waits
+        && let Some(stop) = wait_for(minute.begin, &inbox)
+    {
+        log::info!("stopped before its minute began: {stop}");
+        claim.into_iter().for_each(Claim::withdraw);
+        return Exit::Done;
+    }
+    run.live(&inbox)
+}
+
+/// Leaves a mark that the next run sends as `runs_skipped`.
+fn skipped(places: &Places, why: &str) -> Exit {
+    log::info!("this run is skipped: {why}");
+    match Marks::of_skipped_runs(&places.state).leave() {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            log::error!("{} cannot be written ({error}); a skipped run is not counted", places.state.display());
+            Exit::State
+        }
+    }
+}
+
+/// Waits until the minute begins, or for what stops it.
+fn wait_for(begin: Instant, inbox: &Receiver<Event>) -> Option<Stop> {
+    loop {
+        match inbox.recv_timeout(begin.saturating_duration_since(Instant::now())) {
+            Ok(Event::Notice(Notice::Stop(stop))) => return Some(stop),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// One run in its minute.
+struct Run {
+    places: Places,
+    settings: Settings,
+    host: String,
+    clock: Clock,
+    minute: Minute,
+    copy: u32,
+    engine: Engine,
+    keeper: Keeper,
+    couriers: BTreeMap<String, Courier>,
+    events: Sender<Event>,
+    /// Every test that ran in this minute.
+    tests: BTreeMap<String, Known>,
+    reported: Reported,
+    /// What is wrong with canihaz.toml.
+    settings_faults: Vec<Fault>,
+    config_errors: u64,
+    lines: usize,
+    writable: bool,
+    /// When the files are to be read again although nothing changed.
+    again: Option<Instant>,
+}
+
+/// A test as it runs, or ran until it was removed.
+struct Known {
+    file: PathBuf,
+    kind: Type,
+    frequency: u64,
+    destinations: Vec<String>,
+    active: bool,
+}
+
+impl Run {
+    /// Starts the threads; nothing is hit yet.
+    #[expect(clippy::too_many_arguments, reason = "a run is made of as many things, once")]
+    fn begin(
+        places: &Places,
+        settings: Settings,
+        settings_faults: Vec<Fault>,
+        clock: Clock,
+        minute: Minute,
+        claim: Option<&Claim>,
+        events: Sender<Event>,
+        writable: bool,
+    ) -> std::io::Result<Self> {
+        raise_open_files();
+        let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval };
+        let closed = events.clone();
+        let engine = Engine::start(window, move |interval| _ = closed.send(Event::Closed(interval)))?;
+        let (noticed, stopper) = (events.clone(), engine.clone());
+        watch::start(&places.etc, move |notice| {
+            if let Notice::Stop(_) = notice {
+                // Straight to the engine: the main thread may be reading files.
+                stopper.stop();
+            }
+            let _ = noticed.send(Event::Notice(notice));
+        })?;
+        let kept = events.clone();
+        let (spool, archive) = (Spool::new(&places.state), Archive::new(&places.state));
+        let keeper = Keeper::start(spool, archive, &settings, move |interval| _ = kept.send(Event::Kept(interval)))?;
+        let mut reported = Reported::load(&places.state);
+        if std::io::stderr().is_terminal() {
+            reported.forget();
+        }
+        Ok(Self {
+            places: places.clone(),
+            host: settings.host(),
+            settings,
+            clock,
+            minute,
+            copy: claim.map_or(1, |claim| claim.copy),
+            engine,
+            keeper,
+            couriers: BTreeMap::new(),
+            events,
+            tests: BTreeMap::new(),
+            reported,
+            settings_faults,
+            config_errors: 0,
+            lines: 0,
+            writable,
+            again: None,
+        })
+    }
+
+    /// Lives until the minute's summaries are delivered, or the time to send is over.
+    fn live(mut self, inbox: &Receiver<Event>) -> Exit {
+        self.read_plan();
+        let latest = self.minute.end() + MAX_GRACE + KEPT;
+        let mut last_hit = None;
+        let kept = loop {
+            let wake = self.again.map_or(latest, |again| again.min(latest));
+            match inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(Event::Notice(Notice::Changed)) => self.read_plan(),
+                Ok(Event::Notice(Notice::Stop(stop))) => log::info!("stopped: {stop}"),
+                Ok(Event::Closed(interval)) => {
+                    if interval.last {
+                        last_hit = Some(Instant::now());
+                    }
+                    self.keep(interval);
+                }
+                Ok(Event::Kept(kept)) if kept.label.last => break Some(kept),
+                Ok(Event::Kept(kept)) => {
+                    self.hand_on(kept);
+                    for courier in self.couriers.values() {
+                        courier.round(Instant::now() + self.settings.send_for);
+                    }
+                }
+                Ok(Event::Ended(_)) => {}
+                Err(RecvTimeoutError::Timeout) if Instant::now() < latest => self.read_plan(),
+                Err(_) => break None,
+            }
+        };
+        match kept {
+            Some(kept) => self.hand_on(kept),
+            None => log::error!("the last interval is not on disk in time"),
+        }
+        self.deliver(inbox, last_hit.unwrap_or_else(Instant::now) + self.settings.send_for);
+        match (self.writable, self.lines > 0 && self.tests.is_empty()) {
+            (_, true) => Exit::Config,
+            (false, _) => Exit::State,
+            (true, false) => Exit::Done,
+        }
+    }
+
+    /// Reads the files and has the engine do what they say now.
+    fn read_plan(&mut self) {
+        self.again = None;
+        if Instant::now() >= self.minute.end() {
+            return;
+        }
+        let running = self.tests.iter().filter(|(_, known)| known.active);
+        let running = running.map(|(name, known)| (name.clone(), known.file.clone())).collect();
+        let reader = Reader { etc: &self.places.etc, now: SystemTime::now(), running: &running };
+        let plan = Plan::read(reader, &Spool::new(&self.places.state).destinations());
+        let made = Instant::now();
+        for (name, known) in &mut self.tests {
+            if known.active && !plan.tests.contains_key(name) {
+                known.active = false;
+                self.engine.rest(name);
+            }
+        }
+        for (name, test) in plan.tests {
+            self.assign(name, test, made);
+        }
+        for (name, post) in plan.posts {
+            match self.couriers.get_mut(&name) {
+                Some(courier) => courier.change(post),
+                None => self.engage(name, post),
+            }
+        }
+        self.again = plan.unsettled.then(|| made + SETTLED);
+        self.lines = plan.lines;
+        let faults = [self.settings_faults.as_slice(), &plan.faults].concat();
+        self.config_errors = faults.len() as u64;
+        for news in self.reported.news(&faults) {
+            log::warn!("{news}");
+        }
+    }
+
+    /// Has a test run, unless it runs just so already.
+    fn assign(&mut self, name: String, test: Test, made: Instant) {
+        let Test { line, kind, file } = test;
+        let frequency = line.frequency.per_minute();
+        let known = Known { file, kind, frequency, destinations: line.destinations, active: true };
+        let before = self.tests.insert(name.clone(), known);
+        let known = &self.tests[&name];
+        if before.is_some_and(|b| b.active && b.frequency == frequency && b.kind == known.kind) {
+            return;
+        }
+        let pace = Pace {
+            frequency,
+            phase: phase(&self.host, &name),
+            arrivals: known.kind.arrivals,
+            max_catch_up: self.settings.max_catch_up,
+        };
+        let seed = seed(&self.host, &name, self.minute.start.timestamp());
+        self.engine.run(Assignment { kind: known.kind.clone(), test: name, pace, seed, made });
+    }
+
+    /// Starts a courier, and has it deliver what earlier runs have left.
+    fn engage(&mut self, name: String, post: crate::destinations::Post) {
+        let (events, ended) = (self.events.clone(), name.clone());
+        let run = format!("{}.{}", self.minute.name(), self.copy);
+        match Courier::start(post, &self.places, &run, move || _ = events.send(Event::Ended(ended))) {
+            Ok(courier) => {
+                courier.round(Instant::now() + self.settings.send_for);
+                self.couriers.insert(name, courier);
+            }
+            Err(error) => log::error!("nothing is sent to {name}: {error}"),
+        }
+    }
+
+    /// Makes summaries of an interval and has them written.
+    fn keep(&mut self, interval: Interval) {
+        let Interval { index, last, tallies } = interval;
+        let length = self.settings.interval;
+        let from = length.as_secs() as u32 * index;
+        let label =
+            Label { minute: self.minute.name(), copy: self.copy, from, to: from + length.as_secs() as u32, last };
+        let summary = |test: String, type_name: &str, destinations: Vec<String>, measured| Summary {
+            test,
+            type_name: type_name.to_owned(),
+            host: self.host.clone(),
+            copy: self.copy,
+            start: self.minute.start + TimeDelta::seconds(from.into()),
+            seconds: length.as_secs_f64(),
+            last,
+            destinations,
+            measured,
+        };
+        let mut summaries: Vec<Summary> = tallies
+            .into_iter()
+            .filter_map(|(test, tally)| {
+                let known = self.tests.get(&test)?;
+                let measured = Measured::Test(Box::new(tally));
+                Some(summary(test, &known.kind.name, known.destinations.clone(), measured))
+            })
+            .collect();
+        if last {
+            let destinations: BTreeSet<&String> = self.tests.values().flat_map(|known| &known.destinations).collect();
+            let destinations = destinations.into_iter().cloned().collect();
+            summaries.push(summary(RUNNER.to_owned(), "", destinations, Measured::Runner(self.upkeep())));
+        }
+        if !summaries.is_empty() {
+            self.keeper.keep(label, summaries);
+        }
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        let skipped = Marks::of_skipped_runs(&self.places.state).take();
+        Upkeep {
+            config_errors: self.config_errors,
+            runs_skipped: skipped.unwrap_or(0),
+            spool_dropped: 0,
+            last_run: self.minute.start.timestamp(),
+        }
+    }
+
+    /// Gives what couldn't be spooled to the couriers, and says once that it couldn't.
+    fn hand_on(&mut self, kept: Kept) {
+        if let Some(error) = kept.trouble
+            && std::mem::take(&mut self.writable)
+        {
+            let state = self.places.state.display();
+            log::error!("{state} cannot be written ({error}); what is measured is sent from memory");
+        }
+        if !kept.spooled {
+            let summaries = Arc::new(kept.summaries);
+            for courier in self.couriers.values() {
+                courier.carry(kept.label.clone(), Arc::clone(&summaries));
+            }
+        }
+    }
+
+    /// Sends what there is to send, until `until` at the latest.
+    fn deliver(&mut self, inbox: &Receiver<Event>, until: Instant) {
+        for courier in self.couriers.values() {
+            courier.last_round(until);
+        }
+        let mut out: BTreeSet<String> = self.couriers.keys().cloned().collect();
+        while !out.is_empty() {
+            match inbox.recv_timeout((until + FAREWELL).saturating_duration_since(Instant::now())) {
+                Ok(Event::Ended(name)) => _ = out.remove(&name),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        for name in out {
+            log::warn!("destination {name}: no answer in time; what it did not take is kept");
+        }
+        log::debug!("the minute ended at {}", self.clock.now().format("%T%.3f"));
+    }
+}
+
+/// Lets `overtime` hits have a socket each, as far as the system allows.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        log::info!("no more than {soft} files can be open: {error}");
+    }
+}

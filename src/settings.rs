@@ -1,0 +1,173 @@
+//! canihaz.toml: every setting, each with its default.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use log::LevelFilter;
+
+use crate::fault::Fault;
+use crate::keys::{Keys, Source};
+use crate::trust::{self, Distrust, MAX_FILE};
+
+/// The file's name in the configuration folder.
+pub const FILE: &str = "canihaz.toml";
+/// What happens while a setting is wrong.
+const NOW: &str = "its default is used";
+
+/// Every setting of the runner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// This server's name in metrics; the system's own unless given.
+    pub host: Option<String>,
+    /// How long an interval of measuring is; divides a minute.
+    pub interval: Duration,
+    /// How many times denser than its own rate a test may catch up.
+    pub max_catch_up: u32,
+    /// How long sending may go on after the last hit.
+    pub send_for: Duration,
+    /// The most the spool may hold, in bytes.
+    pub spool_max: u64,
+    /// How many days the archive reaches back.
+    pub archive_days: u32,
+    /// The most the archive may hold, in bytes.
+    pub archive_max: u64,
+    /// What is worth a line in the log.
+    pub log_level: LevelFilter,
+    /// Where the log goes; stderr unless given.
+    pub log_file: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: None,
+            interval: Duration::from_secs(10),
+            max_catch_up: 10,
+            send_for: Duration::from_secs(5),
+            spool_max: 256 << 20,
+            archive_days: 30,
+            archive_max: 1 << 30,
+            log_level: LevelFilter::Warn,
+            log_file: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings of the configuration folder `etc`; a file that isn't there means all defaults.
+    /// What is wrong with single keys stands beside them.
+    ///
+    /// # Errors
+    /// A file that can't be trusted or isn't TOML: nothing should run.
+    pub fn read(etc: &Path) -> Result<(Self, Vec<Fault>), Fault> {
+        let file = etc.join(FILE);
+        let refuse =
+            |seen: String, right: String| Fault { file: file.clone(), at: None, seen, right, now: "nothing runs" };
+        let contents = match trust::read(&file, MAX_FILE, SystemTime::now()) {
+            Ok(contents) => contents,
+            Err(Distrust::Missing) if file.symlink_metadata().is_err() => return Ok((Self::default(), Vec::new())),
+            Err(distrust) => return Err(refuse(distrust.to_string(), distrust.right().into())),
+        };
+        let text = String::from_utf8(contents.bytes)
+            .map_err(|_| refuse("is not UTF-8".into(), "text in UTF-8 was expected".into()))?;
+        Self::parse(&file, &text)
+    }
+
+    /// Reads the settings from the text of `file`.
+    ///
+    /// # Errors
+    /// Text that isn't TOML.
+    pub fn parse(file: &Path, text: &str) -> Result<(Self, Vec<Fault>), Fault> {
+        match (Source { file, text, quotes_values: true, now: NOW }).read(Self::from_keys) {
+            (Some(settings), faults) => Ok((settings, faults)),
+            (None, mut faults) => Err(Fault { now: "nothing runs", ..faults.remove(0) }),
+        }
+    }
+
+    fn from_keys(keys: &mut Keys<'_>) -> Self {
+        let default = Self::default();
+        let second = Duration::from_secs(1);
+        let host = keys.parsed("host", "a name of 1 to 255 characters without spaces or slashes", |text| {
+            let sound = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+            sound.then(|| text.to_owned())
+        });
+        let interval = keys.parsed("interval", "a time that divides a minute, as in \"10s\"", |text| {
+            crate::keys::parse_duration(text)
+                .filter(|interval| interval.subsec_nanos() == 0 && (1..=60).contains(&interval.as_secs()))
+                .filter(|interval| 60 % interval.as_secs() == 0)
+        });
+        let levels = [
+            ("off", LevelFilter::Off),
+            ("error", LevelFilter::Error),
+            ("warn", LevelFilter::Warn),
+            ("info", LevelFilter::Info),
+            ("debug", LevelFilter::Debug),
+            ("trace", LevelFilter::Trace),
+        ];
+        Self {
+            host,
+            interval: interval.unwrap_or(default.interval),
+            max_catch_up: keys.integer("max_catch_up", 1, 1000).map_or(default.max_catch_up, |n| n as u32),
+            send_for: keys.duration("send_for", Duration::ZERO, 60 * second).unwrap_or(default.send_for),
+            spool_max: keys.bytes("spool_max", 1 << 40).unwrap_or(default.spool_max),
+            archive_days: keys.integer("archive_days", 0, 3650).map_or(default.archive_days, |n| n as u32),
+            archive_max: keys.bytes("archive_max", 1 << 40).unwrap_or(default.archive_max),
+            log_level: keys.choice("log_level", &levels).unwrap_or(default.log_level),
+            log_file: keys.path("log_file"),
+        }
+    }
+
+    /// This server's name.
+    pub fn host(&self) -> String {
+        self.host.clone().unwrap_or_else(|| {
+            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+            name.filter(|name| !name.is_empty()).unwrap_or_else(|| String::from("localhost"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_key_keeps_its_default_and_the_rest_stands() {
+        let text = "interval = \"7s\"\nspool_max = \"1MiB\"\nmax_catchup = 3\n";
+        let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), text).expect("it is TOML");
+        assert_eq!(settings, Settings { spool_max: 1 << 20, ..Settings::default() });
+        assert_eq!(
+            faults.iter().map(Fault::to_string).collect::<Vec<_>>(),
+            [
+                "canihaz.toml:1:12: \"interval\" is \"\\\"7s\\\"\": a time that divides a minute, as in \"10s\"; \
+                 its default is used",
+                "canihaz.toml:3:1: unknown key \"max_catchup\": the nearest known one is \"max_catch_up\"; \
+                 its default is used",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_sample_shows_every_setting_with_its_default() {
+        let sample = include_str!("../etc/canihaz.toml");
+        let shown: String = sample
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| {
+                line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), &shown).expect("it is TOML");
+        assert_eq!(faults, []);
+        assert_eq!(shown.lines().count(), 9, "one for each field of Settings");
+        assert_eq!(Settings { host: None, log_file: None, ..settings }, Settings::default());
+        assert_eq!(Settings::parse(Path::new("canihaz.toml"), sample), Ok((Settings::default(), Vec::new())));
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_whole() {
+        let fault = Settings::parse(Path::new("canihaz.toml"), "interval = \n").expect_err("no value");
+        assert!(fault.to_string().starts_with("canihaz.toml:1:"), "{fault}");
+        assert!(fault.to_string().ends_with("; nothing runs"), "{fault}");
+    }
+}
