@@ -161,7 +161,8 @@ fn a_target_that_recovers_is_not_hit_by_a_burst() {
     assert!(counts.iter().all(|count| count.abs_diff(33) <= 2), "{counts:?}");
     let results = sandbox.results();
     results.expect_planned("a", 100);
-    let most_blocked = results.of("a").iter().filter_map(|summary| summary["blocked"]["max"].as_f64()).fold(0.0, f64::max);
+    let most_blocked =
+        results.of("a").iter().filter_map(|summary| summary["blocked"]["max"].as_f64()).fold(0.0, f64::max);
     assert!((4.0..5.5).contains(&most_blocked), "blocked is not hidden: {most_blocked}\n{results}");
 }
 

@@ -15,7 +15,7 @@ fn ten_copies_three_run() {
     let clock = Clock::at(50.0);
     let mut runs: Vec<Run> = (0..10).map(|_| sandbox.start(&clock)).collect();
     eventually("seven runs to leave", seconds(5.0), || {
-        (runs.iter_mut().filter(|run| run.is_running()).count() == 3).then_some(())
+        (runs.iter_mut().map(Run::is_running).filter(|running| *running).count() == 3).then_some(())
     });
     for run in runs {
         run.succeed(20.0);
