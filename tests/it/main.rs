@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod changes;
-// mod delivery;
-// mod destinations;
-// mod exits;
+mod delivery;
+mod destinations;
+mod exits;
 // mod faults;
-// mod http;
+mod http;
 mod minute;
 mod parts;
 mod slots;
 mod stop;
-// mod under_cron;
+mod under_cron;

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Answer {
     /// How long it takes.
     pub after: Duration,
+    /// Whether it closes the connection behind each answer.
+    pub closes: bool,
     /// Whether only the first request takes that long, and all others no time.
     pub once: bool,
     /// The bytes of the whole answer, status line and headers included.
@@ -46,7 +48,12 @@ impl Answer {
 
     /// These bytes, at once.
     pub fn bytes(bytes: &str) -> Self {
-        Self { after: Duration::ZERO, once: false, bytes: bytes.as_bytes().to_vec() }
+        Self { after: Duration::ZERO, once: false, closes: false, bytes: bytes.as_bytes().to_vec() }
+    }
+
+    /// The same, with the connection closed behind it.
+    pub fn closing(self) -> Self {
+        Self { closes: true, ..self }
     }
 
     /// The same, slow for the first request alone.
@@ -125,5 +132,8 @@ fn serve(stream: TcpStream, connection: usize, seen: &Mutex<Vec<Request>>, answe
             thread::sleep(answer.after);
         }
         writer.write_all(&answer.bytes).ok()?;
+        if answer.closes {
+            return None;
+        }
     }
 }
