@@ -20,8 +20,9 @@ use crate::places::Places;
 use crate::spool::{Label, Spool};
 use crate::summary::Summary;
 
-/// The most (merged) intervals that are sent in one batch.
-const BATCH: usize = 60;
+/// The most summaries that are sent in one batch, unless one (merged) interval has more: each takes some 100 KiB of
+/// memory.
+const BATCH: usize = 32;
 
 /// What a courier is told.
 enum Errand {
@@ -162,13 +163,14 @@ impl Round {
             if ready.is_empty() {
                 return End::Done;
             }
-            for groups in ready.chunks(BATCH) {
-                if Instant::now() >= until {
-                    self.trouble.get_or_insert_with(|| String::from("time to send was over"));
-                    return End::Halt;
-                }
-                if let End::Halt = self.deliver_batch(groups, until) {
-                    return End::Halt;
+            let (mut first, mut summaries) = (0, Vec::new());
+            for (index, group) in ready.iter().enumerate() {
+                summaries.extend(self.merged(group));
+                if summaries.len() >= BATCH || index + 1 == ready.len() {
+                    if let End::Halt = self.deliver_batch(&ready[first..=index], &summaries, until) {
+                        return End::Halt;
+                    }
+                    (first, summaries) = (index + 1, Vec::new());
                 }
             }
         }
@@ -195,36 +197,23 @@ impl Round {
         ready
     }
 
-    fn deliver_batch(&mut self, groups: &[Vec<Label>], until: Instant) -> End {
-        let mut summaries = Vec::new();
-        for group in groups {
-            summaries.extend(self.merged(group));
+    fn deliver_batch(&mut self, groups: &[Vec<Label>], summaries: &[Summary], until: Instant) -> End {
+        let occasion = Occasion { now: Utc::now(), until };
+        if occasion.is_over() {
+            self.trouble.get_or_insert_with(|| String::from("time to send was over"));
+            return End::Halt;
         }
-        let sent = if summaries.is_empty() {
-            Ok(())
-        } else {
-            self.post.destination.deliver(&summaries, Occasion { now: Utc::now(), until })
-        };
+        let sent = if summaries.is_empty() { Ok(()) } else { self.post.destination.deliver(summaries, occasion) };
         match sent {
-            Ok(()) => {
-                self.trouble = None;
-                for label in groups.iter().flatten() {
-                    self.carried.remove(label);
-                    if let Err(error) = self.spool.taken(&self.post.name, label) {
-                        // Sent again and again otherwise.
-                        self.trouble = Some(format!("{label} was sent but cannot be removed ({error})"));
-                        return End::Halt;
-                    }
-                }
-                End::Done
-            }
+            Ok(()) => self.take(groups),
             Err(Refusal::Retry(error)) => {
                 self.trouble = Some(format!("{error:#}"));
                 End::Halt
             }
             Err(Refusal::Final(_)) if groups.len() > 1 => {
                 for group in groups {
-                    if let End::Halt = self.deliver_batch(std::slice::from_ref(group), until) {
+                    let summaries = self.merged(group);
+                    if let End::Halt = self.deliver_batch(std::slice::from_ref(group), &summaries, until) {
                         return End::Halt;
                     }
                 }
@@ -237,6 +226,20 @@ impl Round {
                 End::Done
             }
         }
+    }
+
+    /// Removes what was taken.
+    fn take(&mut self, groups: &[Vec<Label>]) -> End {
+        self.trouble = None;
+        for label in groups.iter().flatten() {
+            self.carried.remove(label);
+            if let Err(error) = self.spool.taken(&self.post.name, label) {
+                // Sent again and again otherwise.
+                self.trouble = Some(format!("{label} was sent but cannot be removed ({error})"));
+                return End::Halt;
+            }
+        }
+        End::Done
     }
 
     /// The summaries of a group of intervals, a test's merged to one.

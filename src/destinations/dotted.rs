@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::latency::Quantiles;
 use crate::summary::{Measured, Summary};
 
 /// What names begin with unless the destination's file says otherwise.
@@ -53,7 +54,7 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
             add("truncated", Value::Gauge(f64::from(u8::from(tally.truncated()))));
             add("generator_limited", Value::Gauge(f64::from(u8::from(tally.generator_limited()))));
             for (name, latency) in tally.latencies() {
-                for (quantile, seconds) in latency.quantiles().iter().flat_map(|quantiles| quantiles.named()) {
+                for (quantile, seconds) in latency.quantiles().iter().flat_map(Quantiles::named) {
                     add(&format!("{name}.{quantile}"), Value::Gauge(milliseconds(seconds)));
                 }
             }
@@ -107,8 +108,8 @@ mod tests {
                 "p.q.web-1_example_com.hello.truncated 1",
                 "p.q.web-1_example_com.hello.generator_limited 0",
                 "p.q.web-1_example_com.hello.response.mean 50.6",
-                "p.q.web-1_example_com.hello.response.p50 50.135039",
-                "p.q.web-1_example_com.hello.response.p90 90.177535",
+                "p.q.web-1_example_com.hello.response.p50 50.102271",
+                "p.q.web-1_example_com.hello.response.p90 90.111999",
                 "p.q.web-1_example_com.hello.response.p99 99.155967",
                 "p.q.web-1_example_com.hello.response.p999 100.1",
             ]

@@ -85,13 +85,15 @@ fn append(file: &mut File, mut text: String) -> Result<(), Error> {
         // Somebody was cut off in the midst of a line: ours begin on one of their own.
         text.insert(0, '\n');
     }
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
-    if let Err(error) = written {
-        let undone = file.set_len(length).and_then(|()| file.sync_data());
-        undone.with_context(|| format!("cannot write its file ({error}), nor cut off what was written"))?;
-        return Err(Error::new(error).context("cannot write its file"));
-    }
-    Ok(())
+    whole_or_not(file, length, |file| file.write_all(text.as_bytes()).and_then(|()| file.sync_data()))
+}
+
+/// Lets `write` add to a file of `length` bytes, and cuts off what it added if it fails.
+fn whole_or_not(file: &mut File, length: u64, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
+    let Err(error) = write(file) else { return Ok(()) };
+    let undone = file.set_len(length).and_then(|()| file.sync_data());
+    undone.with_context(|| format!("cannot write its file ({error}), nor cut off what was written"))?;
+    Err(Error::new(error).context("cannot write its file"))
 }
 
 fn ends_a_line(file: &mut File, length: u64) -> io::Result<bool> {
@@ -170,9 +172,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is room");
         let path = folder.path().join("out.jsonl");
         fs::write(&path, "kept\n").expect("there is room");
-        // A descriptor that may not be written stands for the disk: no test can fill one.
-        let mut file = File::open(&path).expect("it is there");
-        append(&mut file, String::from("lost\n")).expect_err("it can't be written");
+        let mut file = lines(path.clone()).open().expect("it is there");
+        let full = |file: &mut File| file.write_all(b"{\"lo").and(Err(io::ErrorKind::StorageFull.into()));
+        let error = whole_or_not(&mut file, 5, full).expect_err("the disk is full");
+        assert_eq!(format!("{error:#}"), "cannot write its file: no storage space");
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "kept\n");
+        append(&mut file, String::from("next\n")).expect("there is room again");
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "kept\nnext\n");
     }
 }

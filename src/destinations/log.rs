@@ -13,10 +13,9 @@ use std::io::{self, Write};
 use anyhow::Error;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-use super::units::{counted, size, time};
+use super::units::{self, counted, size};
 use super::{Destination, Occasion, Refusal};
 use crate::keys::Keys;
-use crate::latency::Latency;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 
 /// Tests whose minute is summed up; each takes up to 1 MB while it lasts, so
@@ -26,6 +25,9 @@ const MAX_BLOCKS: usize = 100;
 const NAME_WIDTH: usize = 8;
 /// How wide the clock's column is, with what parts it from the next.
 const INDENT: usize = 10;
+
+/// What stands behind each time that is truncated, and before the words for it.
+const MARK: &str = "*";
 
 /// Where lines go, and what the minute has come to so far.
 struct Log<W> {
@@ -37,7 +39,6 @@ struct Log<W> {
 }
 
 /// Reads nothing: it has no keys of its own.
-#[expect(clippy::unnecessary_wraps, reason = "every kind is read so")]
 pub(super) fn read(_: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
     Some(Box::new(Log::new(io::stdout(), prefix)))
 }
@@ -111,18 +112,19 @@ impl<W> Log<W> {
         if tally.response.count() == 0 {
             line.push_str("no hit ended");
         } else {
-            let at_least = if tally.truncated() { "≥" } else { "" };
-            for (name, time) in [("p50", quantile(&tally.response, 0.5)), ("p99", quantile(&tally.response, 0.99))]
-                .into_iter()
-                .chain([("max", time(tally.response.max()))])
+            let mark = if tally.truncated() { MARK } else { " " };
+            let response = &tally.response;
+            for (name, time) in
+                [("p50", response.quantile(0.5)), ("p99", response.quantile(0.99)), ("max", response.max())]
             {
-                let _ = write!(line, "{name} {:>6}  ", format!("{at_least}{time}"));
+                let _ = write!(line, "{name} {:>6}{mark} ", units::time(time));
             }
-            let _ = write!(line, "lag p99 {:>6}", quantile(&tally.lag, 0.99));
+            let _ = write!(line, "lag p99 {:>6}", units::time(tally.lag.quantile(0.99)));
         }
         line.push('\n');
-        let wrong = [failures(tally), skipped(tally)].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        for words in [(!wrong.is_empty()).then_some(wrong)].into_iter().chain(marks(tally)).flatten() {
+        let wrong: Vec<_> = [failures(tally), skipped(tally)].into_iter().flatten().collect();
+        let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
+        for words in [wrong].into_iter().chain(remarks(tally)).flatten() {
             let _ = writeln!(line, "{:INDENT$}{words}", "");
         }
         line
@@ -146,16 +148,11 @@ impl<W> Log<W> {
     fn block(&self, last: &Summary) -> String {
         let Some(minute) = self.minutes.get(&key(last)) else { return String::new() };
         let Measured::Test(tally) = &minute.measured else { return String::new() };
-        let mut block = format!(
-            "\n{}: {} planned from {} to {} UTC on {}\n  {} ok, {} failed",
-            self.name(minute),
-            tally.planned(),
-            minute.start.format("%H:%M:%S"),
-            minute.end().format("%H:%M:%S"),
-            minute.host,
-            tally.ok,
-            tally.failed,
-        );
+        let copy = if minute.copy > 1 { format!(", copy {}", minute.copy) } else { String::new() };
+        let (from, to) = (minute.start.format("%H:%M:%S"), minute.end().format("%H:%M:%S"));
+        let name = self.name(minute);
+        let mut block = format!("\n{name} ({}) on {}{copy}, {from} to {to} UTC\n", minute.type_name, minute.host);
+        let _ = write!(block, "  {} planned: {} ok, {} failed", tally.planned(), tally.ok, tally.failed);
         if let Some(failures) = failures(tally) {
             let _ = write!(block, " ({failures})");
         }
@@ -167,7 +164,7 @@ impl<W> Log<W> {
             block.push_str(&table(tally));
         }
         let _ = writeln!(block, "  received {}, sent {}", size(tally.bytes_in), size(tally.bytes_out));
-        for words in marks(tally).into_iter().flatten() {
+        for words in remarks(tally).into_iter().flatten() {
             let _ = writeln!(block, "  {words}");
         }
         block
@@ -193,27 +190,22 @@ fn key(summary: &Summary) -> (DateTime<Utc>, u32, String) {
     (minute, summary.copy, summary.test.clone())
 }
 
-/// Each distribution in a row of its own.
+/// Each distribution in a row of its own, the names of the columns above.
 fn table(tally: &Tally) -> String {
-    let at_least = if tally.truncated() { "≥" } else { "" };
+    let mark = if tally.truncated() { MARK } else { " " };
     let mut table = format!("  {:8}", "");
     for column in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
-        let _ = write!(table, "{column:>9}");
+        let _ = write!(table, "{column:>9} ");
     }
     for (name, latency) in tally.latencies() {
-        // What did not happen would have been slow, late it would not have been.
-        let at_least = if matches!(name, "response" | "service") { at_least } else { "" };
-        let _ = write!(table, "\n  {name:8}{:>9}", format!("{at_least}{}", time(latency.mean())));
-        for share in [0.5, 0.9, 0.99, 0.999, 1.0] {
-            let shown = if share < 1.0 { quantile(latency, share) } else { time(latency.max()) };
-            let _ = write!(table, "{:>9}", format!("{at_least}{shown}"));
+        let _ = write!(table, "\n  {name:8}");
+        let quantiles = [0.5, 0.9, 0.99, 0.999].map(|share| latency.quantile(share));
+        for time in [latency.mean()].into_iter().chain(quantiles).chain([latency.max()]) {
+            let _ = write!(table, "{:>9}{mark}", units::time(time));
         }
     }
-    table + "\n"
-}
-
-fn quantile(latency: &Latency, share: f64) -> String {
-    time(latency.quantile(share))
+    // What parts columns is not wanted behind the last.
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// The failed hits by reason, the most frequent first; `None` without any.
@@ -233,12 +225,15 @@ fn skipped(tally: &Tally) -> Option<String> {
 }
 
 /// What must be known to read the percentiles right.
-fn marks(tally: &Tally) -> [Option<String>; 2] {
+fn remarks(tally: &Tally) -> [Option<String>; 2] {
     let truncated = || {
         let skipped = tally.canceled + tally.missed;
-        format!("truncated: {skipped} of {} hits did not happen; the worst times are not in these", tally.planned())
+        format!(
+            "{MARK} truncated: {skipped} of {} hits never started, so the worst is not in these times",
+            tally.planned()
+        )
     };
-    let limited = || String::from("generator limited: hits started late here; the target is not to blame for the lag");
+    let limited = || String::from("generator limited: more than one hit in a hundred was started over 10 ms late");
     [tally.truncated().then(truncated), tally.generator_limited().then(limited)]
 }
 
@@ -251,13 +246,18 @@ mod tests {
         Log::new(Vec::new(), None)
     }
 
-    #[track_caller]
-    fn check(batch: &[Summary], expect: &str) {
+    fn render(batch: &[Summary]) -> String {
         let mut log = log();
         log.deliver(batch, sample::occasion()).expect("a Vec takes all");
         let text = String::from_utf8(log.out).expect("it is text");
-        assert_eq!(text, expect, "\n{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        text
+    }
+
+    #[track_caller]
+    fn check(batch: &[Summary], expect: &str) {
+        let text = render(batch);
+        assert_eq!(text, expect, "\n{text}");
     }
 
     fn last(summary: Summary) -> Summary {
@@ -266,12 +266,33 @@ mod tests {
 
     #[test]
     fn a_line_a_test_and_interval_and_what_is_wrong_under_it() {
-        check(&[sample::sound("hello", 100), sample::test("checkout-api"), sample::idle("slow")], "");
+        check(
+            &[sample::sound("hello", 100), sample::test("checkout-api"), sample::idle("slow")],
+            "\
+12:00:10  hello           100 ok    0 failed  p50 50.1ms  p99 99.2ms  max  100ms  lag p99  100µs
+12:00:10  checkout-api     97 ok    3 failed  p50 50.1ms* p99 99.2ms* max  100ms* lag p99  100µs
+          2 timeout, 1 status; 3 canceled, 2 missed
+          * truncated: 5 of 105 hits never started, so the worst is not in these times
+12:00:10  slow              0 ok    0 failed  no hit ended
+",
+        );
+    }
+
+    #[test]
+    fn a_late_generator_is_said_to_be_late() {
+        check(
+            &[sample::late("hello")],
+            "\
+12:00:10  hello         1 ok    0 failed  p50 21.0ms  p99 21.0ms  max 21.0ms  lag p99 20.0ms
+          generator limited: more than one hit in a hundred was started over 10 ms late
+",
+        );
     }
 
     #[test]
     fn the_runner_speaks_only_when_something_is_wrong() {
-        check(&[sample::runner()], "");
+        check(&[sample::runner()], "12:00:10  _runner  2 configuration errors, 1 run skipped\n");
+        check(&[Summary { measured: Measured::Runner(Upkeep::default()), ..sample::runner() }], "");
     }
 
     #[test]
@@ -281,6 +302,82 @@ mod tests {
             sample::later(sample::test("hello"), 10),
             last(sample::later(sample::sound("hello", 100), 20)),
         ];
-        check(&batch, "");
+        let text = render(&batch);
+        let (_, block) = text.split_once("\n\n").expect("there is a block");
+        assert_eq!(
+            block,
+            "\
+hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
+  305 planned: 297 ok, 3 failed (2 timeout, 1 status), 3 canceled, 2 missed
+               mean       p50       p90       p99     p99.9       max
+  response   50.6ms*   50.1ms*   90.1ms*   99.2ms*    100ms*    100ms*
+  service    50.5ms*   50.0ms*   90.0ms*   99.0ms*    100ms*    100ms*
+  lag         100µs*    100µs*    100µs*    100µs*    100µs*    100µs*
+  blocked         0*        0*        0*        0*        0*        0*
+  received 58.6 KiB, sent 29.3 KiB
+  * truncated: 5 of 305 hits never started, so the worst is not in these times
+"
+        );
+    }
+
+    #[test]
+    fn a_minute_without_a_hit_has_no_times() {
+        let text = render(&[last(sample::idle("slow"))]);
+        assert!(text.ends_with("  0 planned: 0 ok, 0 failed\n  received 0 B, sent 0 B\n"), "{text}");
+    }
+
+    #[test]
+    fn a_batch_that_comes_twice_counts_once() {
+        let batch = [sample::sound("hello", 10), last(sample::later(sample::sound("hello", 10), 10))];
+        let mut log = log();
+        let first = log.render(&batch);
+        assert_eq!(log.render(&batch), first);
+        assert!(first.contains("20 planned"), "{first}");
+    }
+
+    #[test]
+    fn minutes_copies_and_tests_are_kept_apart() {
+        let (one, two) = (sample::sound("hello", 1), Summary { copy: 2, ..sample::sound("hello", 2) });
+        let three = sample::later(sample::sound("hello", 3), 60);
+        let text = render(&[one, two, three].map(last));
+        for planned in ["1 planned: 1 ok", "2 planned: 2 ok", "3 planned: 3 ok", ", copy 2, 12:00:00 to 12:00:10"] {
+            assert_eq!(text.matches(planned).count(), 1, "{planned} in {text}");
+        }
+    }
+
+    #[test]
+    fn more_tests_than_are_summed_up_have_lines_only_until_older_ones_are_forgotten() {
+        let minute = |start| move |number| last(sample::later(sample::idle(&format!("t{number:03}")), start));
+        let mut log = log();
+        let first: Vec<_> = (0..=MAX_BLOCKS).map(minute(0)).collect();
+        let second: Vec<_> = (0..=MAX_BLOCKS).map(minute(60)).collect();
+        for batch in [first, second] {
+            let text = log.render(&batch);
+            assert_eq!(text.matches("no hit ended").count(), MAX_BLOCKS + 1);
+            assert_eq!(text.matches("planned").count(), MAX_BLOCKS);
+            assert_eq!(log.minutes.len(), MAX_BLOCKS);
+        }
+    }
+
+    #[test]
+    fn the_prefix_stands_before_the_name() {
+        let text = Log::new(Vec::<u8>::new(), Some(String::from("lab"))).render(&[last(sample::idle("hello"))]);
+        assert!(text.starts_with("12:00:10  lab.hello ") && text.contains("\nlab.hello (loopback)"), "{text}");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error_and_others_are_worth_another_try() {
+        struct Broken(io::ErrorKind);
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let deliver = |kind| Log::new(Broken(kind), None).deliver(&[sample::idle("hello")], sample::occasion());
+        assert!(deliver(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(matches!(deliver(io::ErrorKind::StorageFull), Err(Refusal::Retry(_))));
     }
 }

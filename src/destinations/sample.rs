@@ -37,6 +37,15 @@ pub(super) fn sound(name: &str, ok: u64) -> Summary {
     summary(name, Measured::Test(Box::new(tally)))
 }
 
+/// One hit that was started 20 ms late and took 1 ms.
+pub(super) fn late(name: &str) -> Summary {
+    let mut tally = Tally::default();
+    let due = Instant::now();
+    let late = Duration::from_millis(20);
+    tally.record(&Ended { start: due + late, end: due + late + Duration::from_millis(1), ..ended(due, 1, None) });
+    summary(name, Measured::Test(Box::new(tally)))
+}
+
 /// An interval in which no hit ended.
 pub(super) fn idle(name: &str) -> Summary {
     summary(name, Measured::Test(Box::default()))

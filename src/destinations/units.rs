@@ -10,9 +10,9 @@ const SIZES: [(&str, f64); 5] =
 /// What is shown as the next larger unit: it would need a fourth digit.
 const TOO_LARGE: f64 = 999.5;
 
-/// A time with three significant digits: `1.23ms`, `85.0µs`, `3600s`.
+/// A time with three significant digits: `1.23ms`, `85.0µs`, `3600s`; none is `0`.
 pub(super) fn time(time: Duration) -> String {
-    scaled(time.as_nanos() as f64, &TIMES, "")
+    if time.is_zero() { String::from("0") } else { scaled(time.as_nanos() as f64, &TIMES, "") }
 }
 
 /// A size with three significant digits: `512 B`, `1.50 KiB`.
@@ -47,7 +47,7 @@ mod tests {
         fn check(ns: u64, expect: &str) {
             assert_eq!(time(Duration::from_nanos(ns)), expect);
         }
-        check(0, "0.00µs");
+        check(0, "0");
         check(127, "0.13µs");
         check(9_994, "9.99µs");
         check(9_996, "10.0µs");
