@@ -6,7 +6,7 @@ mod changes;
 mod delivery;
 mod destinations;
 mod exits;
-// mod faults;
+mod faults;
 mod http;
 mod minute;
 mod parts;

@@ -11,8 +11,8 @@ use crate::parts::deadline::eventually;
 use crate::parts::nginx::Nginx;
 use crate::parts::sandbox::{Sandbox, sandbox};
 
-/// What cron may take to start its jobs, in seconds of the minute.
-const CRON: f64 = 2.0;
+/// When cron has started its jobs, in seconds of the minute: it wakes a second late on purpose, at any fraction.
+const CRON: f64 = 2.5;
 
 /// Has cron start the runner of `sandbox` each minute. Whatever it says would be mailed.
 fn cron(sandbox: &Sandbox) -> Cron {

@@ -89,6 +89,18 @@ impl Carbon {
         });
         assert_eq!(from_minute(), expect, "{metric}");
     }
+
+    /// Waits until the points of `metric` in the minute of `clock` add up to `sum` or more, and expects no more.
+    #[track_caller]
+    pub fn expect_sum(&self, metric: &str, clock: &Clock, sum: f64) {
+        let minute = clock.epoch()..clock.epoch() + 60;
+        let added = || -> f64 {
+            let points = self.points(metric, clock);
+            points.iter().filter(|(time, _)| minute.contains(time)).map(|(_, value)| value).sum()
+        };
+        eventually(&format!("{metric} to add up to {sum}"), WRITTEN, || (added() >= sum).then_some(()));
+        assert_eq!(added(), sum, "{metric}");
+    }
 }
 
 /// Debian dropped the ending that whisper's own installer gives it.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long before the tests' own start minute 0 is, in minutes.
-const BEFORE: i64 = 10;
+pub const BEFORE: i64 = 10;
 const NS: f64 = 1e9;
 
 /// A wall clock: an offset from the real one.

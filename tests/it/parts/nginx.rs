@@ -56,7 +56,8 @@ impl Nginx {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=canihaz-tests"])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "certificate.pem"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", "key.pem", "-out", "certificate.pem"])
             .current_dir(folder.path())
             .output()
             .expect("openssl starts");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -133,11 +133,6 @@ impl Sandbox {
         }
         files.sort();
         files
-    }
-
-    /// The folder itself.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     fn program(&self, path: &str) -> Command {
