@@ -141,25 +141,27 @@ impl Round {
     /// Delivers until nothing is left, also of what came while the lock was being let go.
     fn deliver(&mut self, until: Instant) {
         loop {
-            // Only what is in the spool is shared with other runs.
             let lock = match self.spool.lock(&self.post.name) {
                 Ok(Some(lock)) => Some(lock),
+                // Our own lines are nobody else's to show; the rest is shared with other runs.
+                Ok(None) if self.post.destination.is_personal() => None,
                 Ok(None) => return,
                 Err(_) if !self.carried.is_empty() => None,
                 Err(error) => return self.trouble = Some(format!("its spool cannot be used ({error})")),
             };
-            let end = self.deliver_all(until);
+            let is_locked = lock.is_some();
+            let end = self.deliver_all(is_locked, until);
             drop(lock);
             // Who wanted the lock meanwhile has left its files to us.
-            if matches!(end, End::Halt) || self.ready().is_empty() {
+            if matches!(end, End::Halt) || !is_locked || self.ready(true).is_empty() {
                 return;
             }
         }
     }
 
-    fn deliver_all(&mut self, until: Instant) -> End {
+    fn deliver_all(&mut self, is_locked: bool, until: Instant) -> End {
         loop {
-            let ready = self.ready();
+            let ready = self.ready(is_locked);
             if ready.is_empty() {
                 return End::Done;
             }
@@ -176,8 +178,9 @@ impl Round {
         }
     }
 
-    /// The groups of intervals that are complete, the oldest first.
-    fn ready(&self) -> Vec<Vec<Label>> {
+    /// The groups of intervals that are complete, the oldest first; without the lock only those that nobody else
+    /// would deliver.
+    fn ready(&self, is_locked: bool) -> Vec<Vec<Label>> {
         let mut labels = self.spool.waiting(&self.post.name);
         labels.extend(self.carried.keys().cloned());
         labels.sort();
@@ -189,7 +192,8 @@ impl Round {
         let mut ready = Vec::new();
         for (run, labels) in runs {
             let is_open = run == self.run || minute::is_alive(&self.places.state, &run);
-            if self.post.destination.is_personal() && is_open && run != self.run {
+            let is_theirs = !is_locked || (is_open && self.post.destination.is_personal());
+            if run != self.run && is_theirs {
                 continue;
             }
             ready.extend(complete(labels, self.post.every, is_open));

@@ -51,6 +51,17 @@ pub struct Due {
 }
 
 /// Deals out the dues of one test in one minute.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use canihaz::pacer::{Arrivals, Pace, Pacer};
+///
+/// let pace = Pace { frequency: 4, phase: 1 << 30, arrivals: Arrivals::Even, max_catch_up: 10 };
+/// let begin = Instant::now();
+/// let mut pacer = Pacer::new(pace, begin, begin + Duration::from_secs(40), 0);
+/// let dues: Vec<_> = std::iter::from_fn(|| pacer.take()).map(|due| due.at - begin).collect();
+/// assert_eq!(dues, [2.5, 12.5, 22.5, 32.5].map(Duration::from_secs_f64));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pacer {
     pace: Pace,

@@ -85,7 +85,9 @@ pub fn run(places: &Places) -> Exit {
     let settings = Settings::read(&places.etc);
     logging::start(settings.as_ref().ok().map(|(settings, _)| settings));
     if let Some(stop) = stop {
-        log::info!("nothing runs: {stop}");
+        // A freeze is silent; a path that can't be examined is for a person to mend.
+        let level = if let Stop::Unknown(_) = stop { log::Level::Warn } else { log::Level::Info };
+        log::log!(level, "nothing runs: {stop}");
         return Exit::Done;
     }
     if let Err(distrust) = trust::check_folder(&places.etc) {

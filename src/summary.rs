@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use crate::gossip::Ended;
-use crate::latency::Latency;
+use crate::latency::{Latency, Quantiles};
 use crate::target::Reason;
 
 /// The name under which the runner tells of itself.
@@ -215,40 +214,97 @@ impl Summary {
 
     /// The summary as one JSON object, without histograms and without a newline.
     pub fn to_json(&self) -> String {
-        let mut object = Map::new();
-        object.insert("test".into(), json!(self.test));
-        object.insert("type".into(), json!(self.type_name));
-        object.insert("host".into(), json!(self.host));
-        if self.copy > 1 {
-            object.insert("copy".into(), json!(self.copy));
-        }
-        object.insert("start".into(), json!(self.start.to_rfc3339_opts(SecondsFormat::Secs, true)));
-        object.insert("seconds".into(), json!(self.seconds));
+        let (test, service) = (self.test.as_str(), self.mean_service());
+        let written = Written {
+            test,
+            type_name: &self.type_name,
+            host: &self.host,
+            copy: (self.copy > 1).then_some(self.copy),
+            start: self.start.to_rfc3339_opts(SecondsFormat::Secs, true),
+            seconds: self.seconds,
+            numbers: match &self.measured {
+                Measured::Test(tally) => Numbers::Test(Box::new(Hits::of(tally))),
+                Measured::Runner(upkeep) => Numbers::Runner(upkeep),
+            },
+            test_name: test,
+            test_time: service,
+            test_epoch: self.start.timestamp(),
+        };
+        serde_json::to_string(&written).expect("it is plain data with texts for keys")
+    }
+
+    fn mean_service(&self) -> Option<f64> {
         match &self.measured {
-            Measured::Test(tally) => {
-                object.insert("planned".into(), json!(tally.planned()));
-                for (name, count) in tally.results() {
-                    object.insert(name.into(), json!(count));
-                }
-                object.insert("failures".into(), json!(tally.failures));
-                for (name, latency) in tally.latencies() {
-                    object.insert(name.into(), json!(latency.quantiles()));
-                }
-                object.insert("bytes_in".into(), json!(tally.bytes_in));
-                object.insert("bytes_out".into(), json!(tally.bytes_out));
-                object.insert("generator_limited".into(), json!(tally.generator_limited()));
-                object.insert("truncated".into(), json!(tally.truncated()));
-                let service = tally.service.quantiles().map(|quantiles| quantiles.mean);
-                object.insert("test_time".into(), json!(service));
-            }
-            Measured::Runner(upkeep) => {
-                for (name, value) in upkeep.named() {
-                    object.insert(name.into(), json!(value));
-                }
-            }
+            Measured::Test(tally) => tally.service.quantiles().map(|quantiles| quantiles.mean),
+            Measured::Runner(_) => None,
         }
-        object.insert("test_name".into(), json!(self.test));
-        object.insert("test_epoch".into(), json!(self.start.timestamp()));
-        Value::Object(object).to_string()
+    }
+}
+
+/// A summary as people's tools read it: the last three fields are those of the first canihaz.
+#[derive(Serialize)]
+struct Written<'a> {
+    test: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<u32>,
+    start: String,
+    seconds: f64,
+    #[serde(flatten)]
+    numbers: Numbers<'a>,
+    test_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_time: Option<f64>,
+    test_epoch: i64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    Test(Box<Hits<'a>>),
+    Runner(&'a Upkeep),
+}
+
+/// Each distribution is `null` when no hit ended.
+#[derive(Serialize)]
+struct Hits<'a> {
+    planned: u64,
+    ok: u64,
+    failed: u64,
+    canceled: u64,
+    missed: u64,
+    stopped: u64,
+    failures: &'a BTreeMap<Reason, u64>,
+    response: Option<Quantiles>,
+    service: Option<Quantiles>,
+    lag: Option<Quantiles>,
+    blocked: Option<Quantiles>,
+    bytes_in: u64,
+    bytes_out: u64,
+    generator_limited: bool,
+    truncated: bool,
+}
+
+impl<'a> Hits<'a> {
+    fn of(tally: &'a Tally) -> Self {
+        Self {
+            planned: tally.planned(),
+            ok: tally.ok,
+            failed: tally.failed,
+            canceled: tally.canceled,
+            missed: tally.missed,
+            stopped: tally.stopped,
+            failures: &tally.failures,
+            response: tally.response.quantiles(),
+            service: tally.service.quantiles(),
+            lag: tally.lag.quantiles(),
+            blocked: tally.blocked.quantiles(),
+            bytes_in: tally.bytes_in,
+            bytes_out: tally.bytes_out,
+            generator_limited: tally.generator_limited(),
+            truncated: tally.truncated(),
+        }
     }
 }

@@ -251,3 +251,195 @@ impl Future for Flight {
         Poll::Ready(self.ended(Instant::now(), outcome))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::sync::mpsc;
+    use tokio::sync::mpsc::UnboundedSender;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::pacer::Arrivals;
+    use crate::summary::Tally;
+
+    /// What the hits of a test do, by their number, and how many were in flight at most.
+    struct Script<F> {
+        hit: F,
+        in_flight: Cell<u32>,
+        most: Cell<u32>,
+    }
+
+    impl<F: Fn(u64) -> Duration> Target for Script<F> {
+        async fn hit(&self, number: u64) -> Outcome {
+            self.in_flight.set(self.in_flight.get() + 1);
+            self.most.set(self.most.get().max(self.in_flight.get()));
+            tokio::time::sleep((self.hit)(number)).await;
+            self.in_flight.set(self.in_flight.get() - 1);
+            Outcome::default()
+        }
+    }
+
+    struct Finished {
+        tally: Tally,
+        most: u32,
+    }
+
+    const WAIT: Terms = Terms { overtime: 1, when_busy: WhenBusy::Wait, grace: Duration::from_millis(500) };
+    const CANCEL: Terms = Terms { when_busy: WhenBusy::Cancel, ..WAIT };
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Works through a "minute" of `window` that has as many hits as asked, and tells what came of them.
+    fn work(
+        frequency: u64,
+        window: Duration,
+        terms: Terms,
+        hit: impl Fn(u64) -> Duration + 'static,
+        meanwhile: impl AsyncFnOnce(UnboundedSender<Order<Script<Box<dyn Fn(u64) -> Duration>>>>),
+    ) -> Finished {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let hit: Box<dyn Fn(u64) -> Duration> = Box::new(hit);
+            let script = Script { hit, in_flight: Cell::default(), most: Cell::default() };
+            let target = Rc::new(script);
+            let now = Instant::now();
+            let pacer = Pacer::new(pace(frequency), now, now + window, 1);
+            let recorder = Rc::new(RefCell::new(Recorder::default()));
+            let worker = Worker::hire(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder)).unwrap();
+            let (orders, receiver) = mpsc::unbounded_channel();
+            let (worked, ()) = tokio::join!(worker.work(receiver), meanwhile(orders.clone()));
+            worked.unwrap();
+            let tally = recorder.borrow_mut().close();
+            Finished { tally, most: target.most.get() }
+        })
+    }
+
+    fn pace(frequency: u64) -> Pace {
+        // A window far shorter than a minute: catching up is what makes all hits fit.
+        Pace { frequency, phase: 1 << 31, arrivals: Arrivals::Even, max_catch_up: 1000 }
+    }
+
+    fn counts(tally: &Tally) -> [u64; 5] {
+        tally.results().map(|(_, count)| count)
+    }
+
+    #[test]
+    fn every_hit_of_a_quick_target_is_ok() {
+        let Finished { tally, most } = work(50, ms(300), WAIT, |_| Duration::ZERO, async |_| {});
+        assert_eq!((counts(&tally), most), ([50, 0, 0, 0, 0], 1));
+        assert_eq!(tally.response.count(), 50);
+    }
+
+    #[test]
+    fn a_hit_that_waits_is_blocked_and_the_rest_is_spread() {
+        let Finished { tally, most } =
+            work(30, ms(600), WAIT, |n| if n == 5 { ms(200) } else { Duration::ZERO }, async |_| {});
+        assert_eq!((counts(&tally), most), ([30, 0, 0, 0, 0], 1));
+        // The ten hits that were due meanwhile were blocked for up to 180 ms; none of the others was.
+        assert!((ms(150)..ms(220)).contains(&tally.blocked.max()), "{:?}", tally.blocked.max());
+        assert!(tally.blocked.quantile(0.5) < ms(5), "{:?}", tally.blocked.quantile(0.5));
+        assert!(tally.response.max() >= ms(200));
+    }
+
+    #[test]
+    fn a_slow_target_gets_what_fits_and_the_rest_is_missed() {
+        let Finished { tally, most } = work(60, ms(600), WAIT, |_| ms(100), async |_| {});
+        assert!((6..=7).contains(&tally.ok), "{:?}", counts(&tally));
+        assert_eq!((tally.planned(), tally.missed, most), (60, 60 - tally.ok, 1));
+        assert!(tally.truncated());
+    }
+
+    #[test]
+    fn an_open_model_skips_what_finds_no_place() {
+        let Finished { tally, most } = work(60, ms(600), CANCEL, |_| ms(95), async |_| {});
+        assert!((6..=7).contains(&tally.ok), "{:?}", counts(&tally));
+        assert_eq!((tally.planned(), tally.canceled, most), (60, 60 - tally.ok, 1));
+        assert_eq!(tally.blocked.max(), Duration::ZERO);
+    }
+
+    #[test]
+    fn overtime_lets_slow_hits_overlap() {
+        let terms = Terms { overtime: 100, ..WAIT };
+        let Finished { tally, most } = work(60, ms(600), terms, |_| ms(100), async |_| {});
+        assert_eq!(counts(&tally), [60, 0, 0, 0, 0]);
+        assert!((9..=13).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn what_outlives_its_grace_fails_with_the_time_it_had() {
+        let terms = Terms { overtime: 10, grace: ms(50), ..WAIT };
+        let Finished { tally, .. } = work(4, ms(200), terms, |_| Duration::from_secs(600), async |_| {});
+        assert_eq!((counts(&tally), tally.failures.get(&Reason::Deadline)), ([0, 4, 0, 0, 0], Some(&4)));
+        assert!(tally.service.max() >= ms(200) && tally.service.max() < ms(400), "{:?}", tally.service.max());
+    }
+
+    #[test]
+    fn a_panicking_target_is_a_failed_hit() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let Finished { tally, .. } =
+            work(10, ms(100), WAIT, |n| if n == 3 { panic!("on purpose") } else { Duration::ZERO }, async |_| {});
+        std::panic::set_hook(hook);
+        assert_eq!((counts(&tally), tally.failures.get(&Reason::Panic)), ([9, 1, 0, 0, 0], Some(&1)));
+    }
+
+    #[test]
+    fn a_stop_drops_what_is_in_flight() {
+        let terms = Terms { overtime: 100, ..WAIT };
+        let begin = Instant::now();
+        let Finished { tally, .. } = work(
+            100,
+            ms(10_000),
+            terms,
+            |_| Duration::from_secs(600),
+            async |orders| {
+                tokio::time::sleep(ms(350)).await;
+                assert!(orders.send(Order::Stop).is_ok());
+            },
+        );
+        assert_eq!(counts(&tally), [0, 0, 0, 0, 100]);
+        assert!(begin.elapsed() < ms(450));
+    }
+
+    #[test]
+    fn away_and_back_nothing_is_sent_twice() {
+        let Finished { tally, .. } = work(
+            100,
+            ms(500),
+            WAIT,
+            |_| Duration::ZERO,
+            async |orders| {
+                tokio::time::sleep(ms(100)).await;
+                assert!(orders.send(Order::Rest).is_ok());
+                tokio::time::sleep(ms(100)).await;
+                let script = Script {
+                    hit: Box::new(|_| Duration::ZERO) as Box<dyn Fn(u64) -> Duration>,
+                    in_flight: Cell::default(),
+                    most: Cell::default(),
+                };
+                assert!(orders.send(Order::Change(Rc::new(script), WAIT, pace(100), Instant::now())).is_ok());
+            },
+        );
+        assert_eq!(counts(&tally), [100, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_stays_away_is_stopped_not_missed() {
+        let Finished { tally, .. } = work(
+            100,
+            ms(400),
+            WAIT,
+            |_| Duration::ZERO,
+            async |orders| {
+                tokio::time::sleep(ms(200)).await;
+                assert!(orders.send(Order::Rest).is_ok());
+            },
+        );
+        assert!((40..=60).contains(&tally.ok), "{:?}", counts(&tally));
+        assert_eq!((tally.stopped, tally.missed), (100 - tally.ok, 0));
+    }
+}

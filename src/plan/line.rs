@@ -17,6 +17,13 @@ pub struct Frequency(NonZeroU64);
 
 impl Frequency {
     /// Reads `600`, or `10/s`, which is the same; `None` when it is neither or out of range.
+    ///
+    /// ```
+    /// use canihaz::plan::Frequency;
+    ///
+    /// assert_eq!(Frequency::parse("10/s"), Frequency::parse("600"));
+    /// assert_eq!(Frequency::parse("0"), None);
+    /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let (number, factor) = match text.strip_suffix("/s") {
             Some(number) => (number.trim_end(), 60),
