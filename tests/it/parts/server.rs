@@ -25,7 +25,7 @@ impl Server {
     pub fn start(name: &str, log: &Path, mut command: impl FnMut(u16) -> (Command, u16)) -> (Self, u16) {
         for _ in 0..TRIES {
             let (command, port) = command(free_tcp_port());
-            let mut server = Self::spawn(command, log);
+            let mut server = Self::spawn(&command, log);
             let ready = eventually(&format!("{name} to accept"), START, || {
                 if server.has_ended() {
                     return Some(false);
@@ -40,7 +40,7 @@ impl Server {
     }
 
     /// Starts `command` with both its outputs in `log`.
-    pub fn spawn(command: Command, log: &Path) -> Self {
+    fn spawn(command: &Command, log: &Path) -> Self {
         let log = std::fs::File::create(log).expect("the log can be created");
         // Dies with the thread that started it, however that ends.
         let mut leashed = Command::new("setpriv");
@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
+    fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_some()
     }
 }
