@@ -24,6 +24,8 @@ pub struct Source<'a> {
     pub quotes_values: bool,
     /// What happens when something in it is wrong.
     pub now: &'static str,
+    /// What happens when it has a key that nobody knows.
+    pub now_unknown: &'static str,
 }
 
 /// A table that is being read.
@@ -269,6 +271,9 @@ impl<'a> Keys<'a> {
                 None => format!("the known ones are {}", known.collect::<Vec<_>>().join(", ")),
             };
             self.fault(Some(offset), format!("unknown key {}", quote(&format!("{}{name}", self.prefix))), right);
+            if let Some(fault) = self.faults.last_mut() {
+                fault.now = self.source.now_unknown;
+            }
         }
         self.faults.sort_by_key(|fault| fault.at);
         self.faults
@@ -332,7 +337,13 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source<'_> {
-        Source { file: Path::new("x.toml"), text, quotes_values: true, now: "its default is used" }
+        Source {
+            file: Path::new("x.toml"),
+            text,
+            quotes_values: true,
+            now: "its default is used",
+            now_unknown: "it is ignored",
+        }
     }
 
     #[test]
@@ -350,7 +361,7 @@ mod tests {
         check("timeout = \"5s\"\novertime = 20\nmode = \"wait\"\n[expect]\nbody = \"x\"\n", &[]);
         check(
             "tiemout = \"5s\"",
-            &["x.toml:1:1: unknown key \"tiemout\": the nearest known one is \"timeout\"; its default is used"],
+            &["x.toml:1:1: unknown key \"tiemout\": the nearest known one is \"timeout\"; it is ignored"],
         );
         check(
             "\novertime = 101",
@@ -362,7 +373,7 @@ mod tests {
         );
         check(
             "[expect]\nbdy = 1",
-            &["x.toml:2:1: unknown key \"expect.bdy\": the nearest known one is \"body\"; its default is used"],
+            &["x.toml:2:1: unknown key \"expect.bdy\": the nearest known one is \"body\"; it is ignored"],
         );
         check(
             "timeout = 5",

@@ -80,6 +80,44 @@ enum Event {
 
 /// Runs one minute, from its claim to the last summary.
 pub fn run(places: &Places) -> Exit {
+    let ready = match prepare(places) {
+        Ok(ready) => ready,
+        Err(exit) => return exit,
+    };
+    let (events, inbox) = mpsc::channel();
+    let run = match Run::begin(places, &ready, events) {
+        Ok(run) => run,
+        Err(error) => {
+            log::error!("the run cannot begin: {error}; nothing runs");
+            return Exit::State;
+        }
+    };
+    if ready.minute.waits
+        && let Some(stop) = wait_for(ready.minute.begin, &inbox)
+    {
+        log::info!("stopped before its minute began: {stop}");
+        ready.claim.into_iter().for_each(Claim::withdraw);
+        return Exit::Done;
+    }
+    run.live(&inbox)
+}
+
+/// What a run has before it begins: the right to.
+struct Ready {
+    settings: Settings,
+    /// What is wrong with canihaz.toml.
+    faults: Vec<Fault>,
+    clock: Clock,
+    minute: Minute,
+    /// `None` where it couldn't be written.
+    claim: Option<Claim>,
+    /// Whether state could be written so far.
+    writable: bool,
+    _slot: Slot,
+}
+
+/// Looks at everything that may keep a run from beginning; whatever does has been logged.
+fn prepare(places: &Places) -> Result<Ready, Exit> {
     let clock = Clock::read();
     let stop = stop::look(&places.etc);
     let settings = Settings::read(&places.etc);
@@ -88,69 +126,56 @@ pub fn run(places: &Places) -> Exit {
         // A freeze is silent; a path that can't be examined is for a person to mend.
         let level = if let Stop::Unknown(_) = stop { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "nothing runs: {stop}");
-        return Exit::Done;
+        return Err(Exit::Done);
     }
     if let Err(distrust) = trust::check_folder(&places.etc) {
         log::error!("{} {distrust}: a configuration folder was expected; nothing runs", places.etc.display());
-        return Exit::Config;
+        return Err(Exit::Config);
     }
-    let (settings, faults) = match settings {
-        Ok(settings) => settings,
-        Err(fault) => {
-            log::error!("{fault}");
-            return Exit::Config;
-        }
-    };
-    let mut writable = true;
-    match (places::prepare(&places.state, "CANIHAZ_STATE"), places::prepare(&places.lock, "CANIHAZ_LOCK")) {
-        (Ok(()), Ok(())) => {}
-        (Err(unusable @ Unusable::Missing(..)), Ok(())) => {
-            log::error!("{unusable}; what is measured is sent from memory");
-            writable = false;
-        }
-        (Err(unusable), _) | (_, Err(unusable)) => {
-            log::error!("{unusable}; nothing runs");
-            return Exit::State;
-        }
-    }
-    let _slot = match Slot::take(&places.lock) {
+    let (settings, faults) = settings.map_err(|fault| {
+        log::error!("{fault}");
+        Exit::Config
+    })?;
+    let mut writable = prepare_folders(places)?;
+    let slot = match Slot::take(&places.lock) {
         Ok(Some(slot)) => slot,
-        Ok(None) => return skipped(places, "three copies are running already"),
+        Ok(None) => return Err(skipped(places, "three copies are running already")),
         Err(error) => {
             log::error!("the slots in {} cannot be used ({error}); nothing runs", places.lock.display());
-            return Exit::State;
+            return Err(Exit::State);
         }
     };
     let minute = clock.minute();
     let claim = match Claim::stake(&places.state, &minute) {
         Ok(Some(claim)) => Some(claim),
-        Ok(None) => return skipped(places, "a run that waited for this minute has it"),
+        Ok(None) => return Err(skipped(places, "a run that waited for this minute has it")),
         Err(error) => {
             if std::mem::take(&mut writable) {
-                log::error!(
-                    "{} cannot be written ({error}); what is measured is sent from memory",
-                    places.state.display()
-                );
+                unwritable(places, &error);
             }
             None
         }
     };
-    let (events, inbox) = mpsc::channel();
-    let run = match Run::begin(places, settings, faults, clock, minute, claim.as_ref(), events, writable) {
-        Ok(run) => run,
-        Err(error) => {
-            log::error!("the run cannot begin: {error}; nothing runs");
-            return Exit::State;
+    Ok(Ready { settings, faults, clock, minute, claim, writable, _slot: slot })
+}
+
+/// Makes the state and lock folders; false when there is no state folder to write to, which a run can do without.
+fn prepare_folders(places: &Places) -> Result<bool, Exit> {
+    match (places::prepare(&places.state, "CANIHAZ_STATE"), places::prepare(&places.lock, "CANIHAZ_LOCK")) {
+        (Ok(()), Ok(())) => Ok(true),
+        (Err(unusable @ Unusable::Missing(..)), Ok(())) => {
+            log::error!("{unusable}; what is measured is sent from memory");
+            Ok(false)
         }
-    };
-    if minute.waits
-        && let Some(stop) = wait_for(minute.begin, &inbox)
-    {
-        log::info!("stopped before its minute began: {stop}");
-        claim.into_iter().for_each(Claim::withdraw);
-        return Exit::Done;
+        (Err(unusable), _) | (_, Err(unusable)) => {
+            log::error!("{unusable}; nothing runs");
+            Err(Exit::State)
+        }
     }
-    run.live(&inbox)
+}
+
+fn unwritable(places: &Places, error: &std::io::Error) {
+    log::error!("{} cannot be written ({error}); what is measured is sent from memory", places.state.display());
 }
 
 /// Leaves a mark that the next run sends as `runs_skipped`.
@@ -211,17 +236,8 @@ struct Known {
 
 impl Run {
     /// Starts the threads; nothing is hit yet.
-    #[expect(clippy::too_many_arguments, reason = "a run is made of as many things, once")]
-    fn begin(
-        places: &Places,
-        settings: Settings,
-        settings_faults: Vec<Fault>,
-        clock: Clock,
-        minute: Minute,
-        claim: Option<&Claim>,
-        events: Sender<Event>,
-        writable: bool,
-    ) -> std::io::Result<Self> {
+    fn begin(places: &Places, ready: &Ready, events: Sender<Event>) -> std::io::Result<Self> {
+        let (minute, settings) = (ready.minute, ready.settings.clone());
         raise_open_files();
         let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval };
         let closed = events.clone();
@@ -245,19 +261,19 @@ impl Run {
             places: places.clone(),
             host: settings.host(),
             settings,
-            clock,
+            clock: ready.clock,
             minute,
-            copy: claim.map_or(1, |claim| claim.copy),
+            copy: ready.claim.as_ref().map_or(1, |claim| claim.copy),
             engine,
             keeper,
             couriers: BTreeMap::new(),
             events,
             tests: BTreeMap::new(),
             reported,
-            settings_faults,
+            settings_faults: ready.faults.clone(),
             config_errors: 0,
             lines: 0,
-            writable,
+            writable: ready.writable,
             again: None,
         })
     }
@@ -421,8 +437,7 @@ impl Run {
         if let Some(error) = kept.trouble
             && std::mem::take(&mut self.writable)
         {
-            let state = self.places.state.display();
-            log::error!("{state} cannot be written ({error}); what is measured is sent from memory");
+            unwritable(&self.places, &error);
         }
         if !kept.spooled {
             let summaries = Arc::new(kept.summaries);

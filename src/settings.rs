@@ -78,7 +78,8 @@ impl Settings {
     /// # Errors
     /// Text that isn't TOML.
     pub fn parse(file: &Path, text: &str) -> Result<(Self, Vec<Fault>), Fault> {
-        match (Source { file, text, quotes_values: true, now: NOW }).read(Self::from_keys) {
+        match (Source { file, text, quotes_values: true, now: NOW, now_unknown: "it is ignored" }).read(Self::from_keys)
+        {
             (Some(settings), faults) => Ok((settings, faults)),
             (None, mut faults) => Err(Fault { now: "nothing runs", ..faults.remove(0) }),
         }
@@ -141,7 +142,7 @@ mod tests {
                 "canihaz.toml:1:12: \"interval\" is \"\\\"7s\\\"\": a time that divides a minute, as in \"10s\"; \
                  its default is used",
                 "canihaz.toml:3:1: unknown key \"max_catchup\": the nearest known one is \"max_catch_up\"; \
-                 its default is used",
+                 it is ignored",
             ]
         );
     }

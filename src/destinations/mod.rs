@@ -1,4 +1,4 @@
-//! Where summaries go: one file a kind of destination, and one line in [`KINDS`].
+//! Where summaries go: one file a kind of destination, and one line in `KINDS`.
 //!
 //! A destination sends a batch and says whether it was *taken*. What is not
 //! taken stays in the spool; the destination alone decides what is worth
@@ -121,7 +121,7 @@ const LONGEST_PREFIX: usize = 128;
 
 /// Reads the destination `name` from the text of its file.
 pub fn read(name: &str, file: &Path, text: &str) -> (Option<Post>, Vec<Fault>) {
-    let source = Source { file, text, quotes_values: false, now: NOW };
+    let source = Source { file, text, quotes_values: false, now: NOW, now_unknown: NOW };
     let mut kind = None;
     let (post, mut faults) = source.read(|keys| {
         kind = keys.parsed("kind", &right_kind(source), |word| KINDS.iter().find(|kind| kind.0 == word));

@@ -18,6 +18,8 @@ use crate::pacer::Arrivals;
 use crate::target::{Outcome, Target};
 use crate::worker::WhenBusy;
 
+/// What happens while a type's file is wrong.
+const NOW: &str = "tests of this type do not run";
 /// The most hits of a test in flight that can be asked for.
 const MAX_OVERTIME: u64 = 1_000_000;
 /// The longest that hits may go on after their minute, and the longest timeout of a hit: with what is to be
@@ -86,7 +88,7 @@ pub const BUILT_IN: (&str, &str) = ("loopback", "kind = \"loopback\"\n");
 /// Files that it names (bodies, secrets) are read here, too: a type that
 /// compares equal to what it was hits the same.
 pub fn read(name: &str, file: &Path, text: &str) -> (Option<Type>, Vec<Fault>) {
-    let source = Source { file, text, quotes_values: false, now: "tests of this type do not run" };
+    let source = Source { file, text, quotes_values: false, now: NOW, now_unknown: NOW };
     let (read, faults) = source.read(|keys| {
         let overtime = keys.integer("overtime", 1, MAX_OVERTIME).unwrap_or(1);
         let when_busy = keys.choice("when_busy", &[("wait", WhenBusy::Wait), ("cancel", WhenBusy::Cancel)]);

@@ -178,7 +178,7 @@ mod tests {
     use crate::keys::Source;
 
     fn read(file: &Path, text: &str) -> Result<Settings, Vec<String>> {
-        let source = Source { file, text, quotes_values: false, now: "" };
+        let source = Source { file, text, quotes_values: false, now: "", now_unknown: "" };
         let (settings, faults) = source.read(Settings::read);
         match settings.flatten() {
             Some(settings) if faults.is_empty() => Ok(settings),

@@ -52,7 +52,7 @@ fn wait_for_end(mut stream: impl Read) {
 
 fn target_of(url: &str, text: &str, roots: RootCertStore) -> HttpTarget {
     let text = format!("url = \"{url}\"\n{text}");
-    let source = Source { file: Path::new("x.toml"), text: &text, quotes_values: false, now: "" };
+    let source = Source { file: Path::new("x.toml"), text: &text, quotes_values: false, now: "", now_unknown: "" };
     let (settings, faults) = source.read(Settings::read);
     assert_eq!(faults, []);
     let settings = settings.flatten().unwrap();
