@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 
 use crate::parts::arrivals::{earliest, expect_even, latest};
 use crate::parts::clock::Clock;
@@ -210,4 +211,96 @@ fn a_line_being_written_is_never_half_read() {
     assert_eq!(half.of("b").len(), 0, "{half}");
     assert_eq!(nginx.seconds("/half", &clock).len(), 0);
     assert_eq!(sandbox.results().total("b", "ok"), nginx.seconds("/b", &clock).len() as u64);
+}
+
+#[test]
+fn its_folder_replaced_in_mid_minute() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|300|out");
+    fs::create_dir(sandbox.path("etc/new")).unwrap();
+    sandbox.write("new/a.conf", "a|front|300|out\n");
+    sandbox.write("new/b.conf", "b|front|60|out\n");
+    let clock = Clock::at(45.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(50.0);
+    fs::rename(sandbox.path("etc/tests.d"), sandbox.path("etc/old")).unwrap();
+    fs::rename(sandbox.path("etc/new"), sandbox.path("etc/tests.d")).unwrap();
+    // And the new one is watched as the old one was.
+    clock.wait_for(53.0);
+    sandbox.http("back", &nginx.url("/c"), "");
+    sandbox.test("c|back|60|out");
+    run.succeed(20.0);
+    let results = sandbox.results();
+    for (test, planned) in [("a", 300), ("b", 60), ("c", 60)] {
+        results.expect_planned(test, planned);
+        assert_eq!(results.total(test, "ok"), planned, "{results}");
+    }
+    let arrived = nginx.seconds("/c", &clock);
+    assert!(earliest(&arrived) < 53.0 + OBEYED, "the first at {}", earliest(&arrived));
+}
+
+#[test]
+fn the_whole_configuration_replaced_in_mid_minute() {
+    // A link that is turned to the next release, as some tools deploy.
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|300|out");
+    fs::rename(sandbox.path("etc"), sandbox.path("release-1")).unwrap();
+    let mut copy = std::process::Command::new("cp");
+    copy.arg("-a").arg(sandbox.path("release-1")).arg(sandbox.path("release-2"));
+    assert!(copy.status().unwrap().success());
+    symlink("release-1", sandbox.path("etc")).unwrap();
+    symlink("release-2", sandbox.path("next")).unwrap();
+    fs::write(sandbox.path("release-2/tests.d/a.conf"), "a|front|450|out\n").unwrap();
+    let clock = Clock::at(45.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(50.0);
+    fs::rename(sandbox.path("next"), sandbox.path("etc")).unwrap();
+    clock.wait_for(54.0);
+    let before = nginx.count_now("/a");
+    assert!(before > 155 && before < 450, "{before}");
+    // And a stop is noticed where it is now.
+    sandbox.write("stop", "");
+    run.succeed(3.0);
+    let arrived = nginx.seconds("/a", &clock);
+    assert!(latest(&arrived) < 54.101, "the last at {}", latest(&arrived));
+    sandbox.results().expect_planned("a", 450);
+}
+
+#[test]
+fn its_type_comes_after_it() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|60|out");
+    let clock = Clock::at(48.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(49.0);
+    sandbox.test("b|back|300|out");
+    clock.wait_for(51.0);
+    sandbox.http("back", &nginx.url("/b"), "");
+    let ended = run.wait(std::time::Duration::from_secs(20));
+    ended.expect_code(0);
+    let arrived = nginx.seconds("/b", &clock);
+    assert_eq!(arrived.len(), 300);
+    assert!((51.0..51.0 + OBEYED).contains(&earliest(&arrived)), "the first at {}", earliest(&arrived));
+    // Told while it was wrong; mended, it counts no more.
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert_eq!(sandbox.results().total("_runner", "config_errors"), 0);
+}
+
+#[test]
+fn files_that_change_all_the_time_disturb_nothing() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|600|out");
+    let clock = Clock::at(45.0);
+    let run = sandbox.start(&clock);
+    let mut number = 0;
+    while clock.now() < 58.0 {
+        number += 1;
+        sandbox.write("tests.d/other.conf", format!("# {number}\n"));
+        clock.wait_for(clock.now() + 0.01);
+    }
+    run.succeed(10.0);
+    let arrived = nginx.seconds("/a", &clock);
+    assert_eq!(arrived.len(), 600);
+    expect_even(&arrived, 59.9, 4);
+    sandbox.results().expect_planned("a", 600);
 }

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::parts::carbon::Carbon;
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
@@ -296,4 +299,71 @@ fn a_disk_that_fills_in_mid_minute_loses_nothing_that_can_be_sent() {
     let results = sandbox.results();
     results.expect_planned("a", 200);
     assert_eq!(results.total("a", "ok"), nginx.hits().len() as u64, "{results}");
+}
+
+#[test]
+fn a_full_spool_drops_the_oldest_and_says_so() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|60|out");
+    // Room for a few intervals of one test, not for those of two minutes.
+    sandbox.settings("interval = \"1s\"\nspool_max = \"64KiB\"\n");
+    sandbox.destination("out", "kind = \"file\"\npath = \"../../later/out.jsonl\"\n");
+    for minute in [0, 1] {
+        sandbox.start(&Clock::in_minute(minute, 48.0)).wait(seconds(12.0 + SEND_FOR + 2.0)).expect_code(0);
+    }
+    fs::create_dir(sandbox.path("later")).unwrap();
+    sandbox.start(&Clock::in_minute(2, 57.0)).wait(seconds(12.0)).expect_code(0);
+    let results = Results::read(&sandbox.path("later/out.jsonl"));
+    let dropped = results.total("_runner", "spool_dropped");
+    assert!(dropped > 0, "{results}");
+    results.expect_no_twins();
+    // What was kept is the newest.
+    let starts: Vec<String> = results.ok_by_start("a").into_keys().collect();
+    let first = &starts[0];
+    assert!(!first.ends_with(":48Z"), "the oldest went: {starts:?}");
+    assert_eq!(spooled(&sandbox), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_file_destination_that_nobody_reads_does_not_hang_the_run() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|100|out,good");
+    mkfifo(&sandbox.path("fifo"), Mode::S_IRWXU).unwrap();
+    sandbox.destination("out", "kind = \"file\"\npath = \"../../fifo\"\n");
+    sandbox.destination("good", "kind = \"file\"\npath = \"../../good.jsonl\"\n");
+    let clock = Clock::at(55.0);
+    sandbox.start(&clock).wait(seconds(5.0 + SEND_FOR + 2.0)).expect_code(0);
+    assert!(clock.now() < 59.9 + SEND_FOR + 1.0, "it ended at second {}", clock.now());
+    Results::read(&sandbox.path("good.jsonl")).expect_planned("a", 100);
+}
+
+#[test]
+fn two_destinations_of_one_test_both_get_all() {
+    let nginx = Nginx::start();
+    let carbon = Carbon::start("60s");
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|100|out,second , carbon");
+    sandbox.destination("second", "kind = \"file\"\npath = \"../../second.jsonl\"\nevery = \"60s\"\n");
+    sandbox.carbon(carbon.port, "");
+    sandbox.settings("interval = \"5s\"\n");
+    let clock = Clock::at(48.0);
+    sandbox.start(&clock).succeed(20.0);
+    sandbox.results().expect_planned("a", 100);
+    let second = Results::read(&sandbox.path("second.jsonl"));
+    second.expect_planned("a", 100);
+    assert_eq!(second.of("a").len(), 1, "an exact merge of the minute\n{second}");
+    carbon.expect_points("canihaz.box.a.hits.ok", &clock, &[(0, 100.0)]);
+}
+
+#[test]
+fn what_was_spooled_for_a_destination_no_test_names_any_more_is_delivered() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|60|later");
+    sandbox.destination("later", "kind = \"file\"\npath = \"../../later/out.jsonl\"\n");
+    sandbox.start(&Clock::at(54.0)).wait(seconds(6.0 + SEND_FOR + 2.0)).expect_code(0);
+    fs::create_dir(sandbox.path("later")).unwrap();
+    sandbox.remove("tests.d/a.conf");
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(10.0);
+    let results = Results::read(&sandbox.path("later/out.jsonl"));
+    results.expect_planned("a", 60);
+    assert_eq!(results.total("a", "ok"), nginx.hits().len() as u64);
 }

@@ -10,6 +10,7 @@ mod faults;
 mod http;
 mod minute;
 mod parts;
+mod places;
 mod slots;
 mod stop;
 mod under_cron;
