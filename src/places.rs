@@ -48,9 +48,9 @@ impl Places {
                 home.unwrap_or_else(|| PathBuf::from("/var/lib")).join("canihaz")
             })
         });
-        let lock = folder("CANIHAZ_LOCK").or_else(|| ours(LOCK)).unwrap_or_else(|| {
-            folder("XDG_RUNTIME_DIR").map_or_else(|| state.join("lock"), |runtime| runtime.join("canihaz"))
-        });
+        // Not in XDG_RUNTIME_DIR, which a login has and cron hasn't: of runs by hand and by cron no more than three
+        // may live together.
+        let lock = folder("CANIHAZ_LOCK").or_else(|| ours(LOCK)).unwrap_or_else(|| state.join("lock"));
         Self { etc, state, lock }
     }
 }

@@ -326,9 +326,15 @@ impl Run {
         }
         let running = self.tests.iter().filter(|(_, known)| known.active);
         let running = running.map(|(name, known)| (name.clone(), known.file.clone())).collect();
-        let reader = Reader { etc: &self.places.etc, now: SystemTime::now(), running: &running };
+        let interval = self.settings.interval;
+        let reader = Reader { etc: &self.places.etc, now: SystemTime::now(), interval, running: &running };
         let plan = Plan::read(reader, &Spool::new(&self.places.state).destinations());
         let made = Instant::now();
+        if plan.unreadable {
+            log::info!("the files cannot be read at the moment, so what they said before still stands");
+            self.again = Some(made + SETTLED);
+            return;
+        }
         for (name, known) in &mut self.tests {
             if known.active && !plan.tests.contains_key(name) {
                 known.active = false;

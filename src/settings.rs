@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(
             faults.iter().map(Fault::to_string).collect::<Vec<_>>(),
             [
-                "canihaz.toml:1:12: \"interval\" is \"\\\"7s\\\"\": a time that divides a minute, as in \"10s\"; \
+                "canihaz.toml:1:12: \"interval\" is \"7s\": a time that divides a minute, as in \"10s\"; \
                  its default is used",
                 "canihaz.toml:3:1: unknown key \"max_catchup\": the nearest known one is \"max_catch_up\"; \
                  it is ignored",

@@ -1,16 +1,15 @@
-//! What one test did in one interval, and how it is written.
+//! What one test did in one interval.
 //!
-//! A summary is counters and histograms, never a list of hits. It has two
-//! written forms: the whole (serde; spool and archive), and [`Summary::to_json`],
-//! the short one for people's tools, where a histogram is six numbers.
+//! A summary is counters and histograms, never a list of hits. Written with
+//! serde, as in spool and archive, it is whole: read again, it merges exactly.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::gossip::Ended;
-use crate::latency::{Latency, Quantiles};
+use crate::latency::Latency;
 use crate::target::Reason;
 
 /// The name under which the runner tells of itself.
@@ -210,101 +209,5 @@ impl Summary {
     pub fn host_label(&self) -> String {
         let host = self.host.replace('.', "_");
         if self.copy > 1 { format!("{host}-{}", self.copy) } else { host }
-    }
-
-    /// The summary as one JSON object, without histograms and without a newline.
-    pub fn to_json(&self) -> String {
-        let (test, service) = (self.test.as_str(), self.mean_service());
-        let written = Written {
-            test,
-            type_name: &self.type_name,
-            host: &self.host,
-            copy: (self.copy > 1).then_some(self.copy),
-            start: self.start.to_rfc3339_opts(SecondsFormat::Secs, true),
-            seconds: self.seconds,
-            numbers: match &self.measured {
-                Measured::Test(tally) => Numbers::Test(Box::new(Hits::of(tally))),
-                Measured::Runner(upkeep) => Numbers::Runner(upkeep),
-            },
-            test_name: test,
-            test_time: service,
-            test_epoch: self.start.timestamp(),
-        };
-        serde_json::to_string(&written).expect("it is plain data with texts for keys")
-    }
-
-    fn mean_service(&self) -> Option<f64> {
-        match &self.measured {
-            Measured::Test(tally) => tally.service.quantiles().map(|quantiles| quantiles.mean),
-            Measured::Runner(_) => None,
-        }
-    }
-}
-
-/// A summary as people's tools read it: the last three fields are those of the first canihaz.
-#[derive(Serialize)]
-struct Written<'a> {
-    test: &'a str,
-    #[serde(rename = "type")]
-    type_name: &'a str,
-    host: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    copy: Option<u32>,
-    start: String,
-    seconds: f64,
-    #[serde(flatten)]
-    numbers: Numbers<'a>,
-    test_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    test_time: Option<f64>,
-    test_epoch: i64,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Numbers<'a> {
-    Test(Box<Hits<'a>>),
-    Runner(&'a Upkeep),
-}
-
-/// Each distribution is `null` when no hit ended.
-#[derive(Serialize)]
-struct Hits<'a> {
-    planned: u64,
-    ok: u64,
-    failed: u64,
-    canceled: u64,
-    missed: u64,
-    stopped: u64,
-    failures: &'a BTreeMap<Reason, u64>,
-    response: Option<Quantiles>,
-    service: Option<Quantiles>,
-    lag: Option<Quantiles>,
-    blocked: Option<Quantiles>,
-    bytes_in: u64,
-    bytes_out: u64,
-    generator_limited: bool,
-    truncated: bool,
-}
-
-impl<'a> Hits<'a> {
-    fn of(tally: &'a Tally) -> Self {
-        Self {
-            planned: tally.planned(),
-            ok: tally.ok,
-            failed: tally.failed,
-            canceled: tally.canceled,
-            missed: tally.missed,
-            stopped: tally.stopped,
-            failures: &tally.failures,
-            response: tally.response.quantiles(),
-            service: tally.service.quantiles(),
-            lag: tally.lag.quantiles(),
-            blocked: tally.blocked.quantiles(),
-            bytes_in: tally.bytes_in,
-            bytes_out: tally.bytes_out,
-            generator_limited: tally.generator_limited(),
-            truncated: tally.truncated(),
-        }
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use thiserror::Error;
@@ -45,6 +46,13 @@ pub enum Distrust {
 }
 
 impl Distrust {
+    /// Whether the machine is at its limits, which says nothing of the file: what was read before still stands.
+    pub fn is_passing(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO, Errno::EINTR, Errno::ESTALE];
+        error.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw(code)))
+    }
+
     /// What would have been right.
     pub const fn right(&self) -> &'static str {
         match self {
@@ -113,7 +121,7 @@ fn open(path: &Path, flags: OFlag) -> Result<File, Distrust> {
             io::ErrorKind::NotFound => Distrust::Missing,
             io::ErrorKind::NotADirectory if flags.contains(OFlag::O_DIRECTORY) => Distrust::WrongKind("not a folder"),
             // What open(2) answers for a socket.
-            _ if error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32) => Distrust::WrongKind("a socket"),
+            _ if error.raw_os_error() == Some(Errno::ENXIO as i32) => Distrust::WrongKind("a socket"),
             _ => Distrust::Io(error),
         }),
     }

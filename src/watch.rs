@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -60,7 +60,7 @@ pub fn start(etc: &Path, mut report: impl FnMut(Notice) + Send + 'static) -> io:
     let inotify = inotify.inspect_err(|error| log::info!("no inotify ({error}): looking every 50 ms instead")).ok();
     let mut watcher = Watcher { etc: etc.to_owned(), inotify, signals, fingerprint: 0 };
     watcher.watch();
-    watcher.fingerprint = watcher.look_at_files();
+    watcher.fingerprint = watcher.look_at_files().unwrap_or_default();
     thread::Builder::new().name("watch".into()).spawn(move || {
         loop {
             match watcher.next() {
@@ -92,9 +92,11 @@ impl Watcher {
                     return Notice::Stop(stop);
                 }
             }
-            let fingerprint = self.look_at_files();
-            changed |= fingerprint != self.fingerprint;
-            self.fingerprint = fingerprint;
+            // Where they can't be looked at, as the machine is at its limits, nothing is known to have changed.
+            if let Ok(fingerprint) = self.look_at_files() {
+                changed |= fingerprint != self.fingerprint;
+                self.fingerprint = fingerprint;
+            }
             if changed {
                 return Notice::Changed;
             }
@@ -142,12 +144,14 @@ impl Watcher {
     }
 
     /// A number that changes when a file does.
-    fn look_at_files(&self) -> u64 {
+    fn look_at_files(&self) -> io::Result<u64> {
         let mut hasher = DefaultHasher::new();
         for folder in [TESTS, TYPES, DESTINATIONS] {
             let folder = self.etc.join(folder);
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => continue,
+                Err(error) => return Err(error),
             };
             let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
             names.sort();
@@ -159,6 +163,6 @@ impl Watcher {
                 name.hash(&mut hasher);
             }
         }
-        hasher.finish()
+        Ok(hasher.finish())
     }
 }

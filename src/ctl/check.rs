@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 
@@ -85,11 +85,12 @@ fn all(etc: &Path) -> (Vec<Fault>, String) {
         let fault = Fault { file: etc.into(), at: None, seen: distrust.to_string(), right, now: "nothing runs" };
         return (vec![fault], String::new());
     }
-    let mut faults = match Settings::read(etc) {
-        Ok((_, faults)) => faults,
-        Err(fault) => vec![fault],
+    let (settings, mut faults) = match Settings::read(etc) {
+        Ok(read) => read,
+        Err(fault) => (Settings::default(), vec![fault]),
     };
-    let plan = Plan::read_all(Reader { etc, now: SystemTime::now(), running: &BTreeMap::new() });
+    let (now, interval) = (SystemTime::now(), settings.interval);
+    let plan = Plan::read_all(Reader { etc, now, interval, running: &BTreeMap::new() });
     faults.extend(plan.faults);
     let hits: u64 = plan.tests.values().map(|test| test.line.frequency.per_minute()).sum();
     let tests = plan.tests.len();
@@ -115,7 +116,8 @@ fn one(file: &Path, what: What) -> Vec<Fault> {
     match what {
         What::Tests => Vec::new(),
         What::Type => kinds::read(name, file, &text).1,
-        What::Destination => destinations::read(name, file, &text).1,
+        // Of which interval `every` has to be a multiple is not known here: any whole second will do.
+        What::Destination => destinations::read(name, file, &text, Duration::from_secs(1)).1,
         What::Settings => match Settings::parse(file, &text) {
             Ok((_, faults)) => faults,
             Err(fault) => vec![fault],

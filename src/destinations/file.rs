@@ -130,7 +130,7 @@ mod tests {
         let (first, second) = (sample::test("a"), sample::runner());
         lines.deliver(std::slice::from_ref(&first), sample::occasion()).expect("it is written");
         lines.deliver(&[second.clone(), first.clone()], sample::occasion()).expect("it is written");
-        let expect = format!("{}\n{}\n{}\n", first.to_json(), second.to_json(), first.to_json());
+        let expect = json::lines(&[first.clone(), second, first], None);
         assert_eq!(fs::read_to_string(&path).expect("it is there"), expect);
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o7133, 0, "{mode:o}");
@@ -142,7 +142,7 @@ mod tests {
         let path = folder.path().join("out.jsonl");
         fs::write(&path, "{\"torn\":").expect("there is room");
         lines(path.clone()).deliver(&[sample::runner()], sample::occasion()).expect("it is written");
-        let expect = format!("{{\"torn\":\n{}\n", sample::runner().to_json());
+        let expect = format!("{{\"torn\":\n{}", json::lines(&[sample::runner()], None));
         assert_eq!(fs::read_to_string(&path).expect("it is there"), expect);
     }
 

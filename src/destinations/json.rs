@@ -1,26 +1,112 @@
-//! A summary as one line of JSON: what files, datagrams and HTTP carry.
+//! A summary as one line of JSON: what files, datagrams and HTTP carry. A histogram is six numbers here.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::summary::Summary;
+use chrono::SecondsFormat;
+use serde::Serialize;
 
-/// The summary as JSON, without a newline; with a prefix, the seed's
-/// `test_name` is `PREFIX.NAME`.
+use crate::latency::Quantiles;
+use crate::summary::{Measured, Summary, Tally, Upkeep};
+use crate::target::Reason;
+
+/// The summary as one JSON object, without a newline; with a prefix, the
+/// seed's `test_name` is `PREFIX.NAME`.
 pub(super) fn object(summary: &Summary, prefix: Option<&str>) -> String {
-    let text = summary.to_json();
-    let Some(prefix) = prefix else { return text };
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(mut object)) => {
-            object.insert(String::from("test_name"), Value::String(format!("{prefix}.{}", summary.test)));
-            Value::Object(object).to_string()
+    let test = summary.test.as_str();
+    let (numbers, test_time) = match &summary.measured {
+        Measured::Test(tally) => {
+            let hits = Hits::of(tally);
+            let test_time = hits.service.map(|service| service.mean);
+            (Numbers::Test(Box::new(hits)), test_time)
         }
-        _ => unreachable!("a summary's JSON is an object"),
-    }
+        Measured::Runner(upkeep) => (Numbers::Runner(upkeep), None),
+    };
+    let written = Written {
+        test,
+        type_name: &summary.type_name,
+        host: &summary.host,
+        copy: (summary.copy > 1).then_some(summary.copy),
+        start: summary.start.to_rfc3339_opts(SecondsFormat::Secs, true),
+        seconds: summary.seconds,
+        numbers,
+        test_name: prefix.map_or_else(|| test.to_owned(), |prefix| format!("{prefix}.{test}")),
+        test_time,
+        test_epoch: summary.start.timestamp(),
+    };
+    serde_json::to_string(&written).expect("it is plain data with texts for keys")
 }
 
 /// A batch as JSON lines, each with its newline.
 pub(super) fn lines(batch: &[Summary], prefix: Option<&str>) -> String {
     batch.iter().map(|summary| object(summary, prefix) + "\n").collect()
+}
+
+/// A summary as people's tools read it: the last three fields are those of the first canihaz.
+#[derive(Serialize)]
+struct Written<'a> {
+    test: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<u32>,
+    start: String,
+    seconds: f64,
+    #[serde(flatten)]
+    numbers: Numbers<'a>,
+    test_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_time: Option<f64>,
+    test_epoch: i64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    Test(Box<Hits<'a>>),
+    Runner(&'a Upkeep),
+}
+
+/// Each distribution is `null` when no hit ended.
+#[derive(Serialize)]
+struct Hits<'a> {
+    planned: u64,
+    ok: u64,
+    failed: u64,
+    canceled: u64,
+    missed: u64,
+    stopped: u64,
+    failures: &'a BTreeMap<Reason, u64>,
+    response: Option<Quantiles>,
+    service: Option<Quantiles>,
+    lag: Option<Quantiles>,
+    blocked: Option<Quantiles>,
+    bytes_in: u64,
+    bytes_out: u64,
+    generator_limited: bool,
+    truncated: bool,
+}
+
+impl<'a> Hits<'a> {
+    fn of(tally: &'a Tally) -> Self {
+        Self {
+            planned: tally.planned(),
+            ok: tally.ok,
+            failed: tally.failed,
+            canceled: tally.canceled,
+            missed: tally.missed,
+            stopped: tally.stopped,
+            failures: &tally.failures,
+            response: tally.response.quantiles(),
+            service: tally.service.quantiles(),
+            lag: tally.lag.quantiles(),
+            blocked: tally.blocked.quantiles(),
+            bytes_in: tally.bytes_in,
+            bytes_out: tally.bytes_out,
+            generator_limited: tally.generator_limited(),
+            truncated: tally.truncated(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -31,10 +117,21 @@ mod tests {
     #[test]
     fn a_prefix_stands_before_the_seeds_name_alone() {
         let summary = sample::test("hello");
-        assert_eq!(object(&summary, None), summary.to_json());
-        let value: Value = serde_json::from_str(&object(&summary, Some("lab.a"))).expect("it is JSON");
+        assert!(object(&summary, None).contains(r#""test_name":"hello""#));
+        let value: serde_json::Value = serde_json::from_str(&object(&summary, Some("lab.a"))).expect("it is JSON");
         assert_eq!((&value["test_name"], &value["test"]), (&"lab.a.hello".into(), &"hello".into()));
         assert_eq!(value["planned"], 105);
+    }
+
+    #[test]
+    fn fields_stand_in_the_order_of_their_documentation() {
+        let text = object(&sample::test("hello"), None);
+        let places: Vec<_> =
+            ["test", "type", "host", "start", "seconds", "planned", "ok", "failures", "response", "test_name"]
+                .iter()
+                .map(|key| text.find(&format!("\"{key}\":")))
+                .collect();
+        assert!(places.is_sorted() && places[0].is_some(), "{text}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! One line a test and interval, and under it, indented, whatever is wrong;
 //! when a test's minute is over, a block that sums it up: its histograms are
 //! merged, not its percentiles averaged. The runner itself is silent unless
-//! something has gone wrong. It is for terminals: what a run has not shown,
-//! the next one won't.
+//! something has gone wrong. It is for terminals: of another run it only
+//! shows what that left when it was killed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -120,24 +120,21 @@ const NOW: &str = "tests that name this destination do not run";
 const LONGEST_PREFIX: usize = 128;
 
 /// Reads the destination `name` from the text of its file.
-pub fn read(name: &str, file: &Path, text: &str) -> (Option<Post>, Vec<Fault>) {
+pub fn read(name: &str, file: &Path, text: &str, interval: Duration) -> (Option<Post>, Vec<Fault>) {
     let source = Source { file, text, quotes_values: false, now: NOW, now_unknown: NOW };
-    let mut kind = None;
-    let (post, mut faults) = source.read(|keys| {
-        kind = keys.parsed("kind", &right_kind(source), |word| KINDS.iter().find(|kind| kind.0 == word));
-        let (_, read, every) = keys.required("kind", kind)?;
+    let (post, faults) = source.read(|keys| {
+        let kind = keys.parsed("kind", &right_kind(source), |word| KINDS.iter().find(|kind| kind.0 == word));
+        let Some((_, read, every)) = keys.required("kind", kind) else {
+            // Which keys are right depends on the kind: until that is known, the others are not judged.
+            keys.skip_rest();
+            return None;
+        };
         let prefix = keys.parsed("prefix", "1 to 128 of A-Z a-z 0-9 _ . -", parse_prefix);
-        let wanted = keys.parsed("every", "a time that divides a minute, as in \"10s\" or \"60s\"", parse_every);
+        let right = format!("a multiple of the interval, {}s, that divides a minute", interval.as_secs());
+        let wanted = keys.parsed("every", &right, |text| parse_every(text, interval));
         let destination = read(keys, prefix)?;
         Some(Post { name: name.to_owned(), every: wanted.or(*every), text: text.to_owned(), destination })
     });
-    if kind.is_none() {
-        // Which keys are right depends on the kind: until that is known, the others are not judged.
-        let about_kind = |fault: &Fault| [&fault.seen, &fault.right].iter().any(|text| text.contains("\"kind\""));
-        if faults.iter().any(about_kind) {
-            faults.retain(about_kind);
-        }
-    }
     (post.flatten().filter(|_| faults.is_empty()), faults)
 }
 
@@ -156,10 +153,10 @@ fn parse_prefix(text: &str) -> Option<String> {
     ((1..=LONGEST_PREFIX).contains(&text.len()) && text.chars().all(known)).then(|| text.to_owned())
 }
 
-fn parse_every(text: &str) -> Option<Duration> {
+fn parse_every(text: &str, interval: Duration) -> Option<Duration> {
     parse_duration(text)
         .filter(|every| every.subsec_nanos() == 0 && (1..=60).contains(&every.as_secs()))
-        .filter(|every| 60 % every.as_secs() == 0)
+        .filter(|every| 60 % every.as_secs() == 0 && every.as_secs().is_multiple_of(interval.as_secs()))
 }
 
 #[cfg(test)]
@@ -169,7 +166,7 @@ mod tests {
     #[test]
     fn the_built_in_ones_are_right() {
         for (name, text) in BUILT_IN {
-            let (post, faults) = read(name, Path::new("built-in"), text);
+            let (post, faults) = read(name, Path::new("built-in"), text, Duration::from_secs(10));
             assert_eq!(faults, [], "{name}");
             assert_eq!(post.expect("it has no faults").name, *name);
         }
@@ -179,7 +176,7 @@ mod tests {
     fn every_is_the_files_or_the_kinds_or_the_runs() {
         #[track_caller]
         fn check(text: &str, expect: Option<u64>) {
-            let (post, faults) = read("x", Path::new("x.toml"), text);
+            let (post, faults) = read("x", Path::new("x.toml"), text, Duration::from_secs(10));
             assert_eq!(post.expect("it is right").every, expect.map(Duration::from_secs), "{faults:?}");
         }
         check("kind = \"log\"", None);
@@ -192,7 +189,7 @@ mod tests {
     fn each_fault_has_its_message_and_no_value() {
         #[track_caller]
         fn check(text: &str, expect: &[&str]) {
-            let (post, faults) = read("x", Path::new("x.toml"), text);
+            let (post, faults) = read("x", Path::new("x.toml"), text, Duration::from_secs(10));
             assert!(post.is_none());
             let messages: Vec<_> = faults.iter().map(|fault| fault.to_string().replace(NOW, "NOW")).collect();
             assert_eq!(messages, expect);
@@ -231,7 +228,7 @@ mod tests {
         check(
             "kind = \"log\"\nevery = \"7s\"",
             &["x.toml:2:9: \"every\" can't be this string: \
-               a time that divides a minute, as in \"10s\" or \"60s\"; NOW"],
+               a multiple of the interval, 10s, that divides a minute; NOW"],
         );
         check(
             "kind = \"log\"\nprefix = \"a secret\"",

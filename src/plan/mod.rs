@@ -8,7 +8,7 @@ mod read;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use line::{Frequency, Line, MAX_FREQUENCY, Wrong};
 
@@ -51,6 +51,8 @@ pub struct Plan {
     pub lines: usize,
     /// A writer may be in the middle of a file: read it again in a second.
     pub unsettled: bool,
+    /// The machine is at its limits, so that something could not be read: what was planned before still stands.
+    pub unreadable: bool,
 }
 
 /// What a plan is read from, and what it has to know.
@@ -60,6 +62,8 @@ pub struct Reader<'a> {
     pub etc: &'a Path,
     /// The wall clock's time, to tell whether a writer is at work.
     pub now: SystemTime,
+    /// The run's own interval, of which a destination may want a multiple.
+    pub interval: Duration,
     /// The tests that are running, with the file each is in: of two lines with one name, theirs stands.
     pub running: &'a BTreeMap<String, PathBuf>,
 }
@@ -132,6 +136,7 @@ impl Plan {
         self.faults.extend(types.folder.faults.into_iter().chain(types.faults));
         self.faults.extend(posts.folder.faults.into_iter().chain(posts.faults));
         self.unsettled |= types.folder.unsettled || posts.folder.unsettled;
+        self.unreadable |= types.folder.unreadable || posts.folder.unreadable;
         self.posts = posts.read.into_iter().filter_map(|(name, post)| Some((name, post?))).collect();
         self
     }
@@ -162,6 +167,7 @@ impl Plan {
         }
         self.lines += folder.faults.len();
         self.unsettled |= folder.unsettled;
+        self.unreadable |= folder.unreadable;
         self.faults.append(&mut folder.faults);
         sound
     }
@@ -264,8 +270,9 @@ impl<'a> Posts<'a> {
             let Some(text) = self.folder.text_of(name, destinations::BUILT_IN) else {
                 return Found::Unknown(self.folder.known("destination", name, destinations::BUILT_IN));
             };
+            let interval = self.folder.reader.interval;
             let (post, faults) = match text {
-                Some((file, text)) => destinations::read(name, &file, &text),
+                Some((file, text)) => destinations::read(name, &file, &text, interval),
                 None => (None, Vec::new()),
             };
             self.faults.extend(faults);

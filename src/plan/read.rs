@@ -12,7 +12,8 @@ const MAX_LINE: usize = 4 << 10;
 
 /// One of the three folders, looked at as a whole.
 pub(super) struct Folder<'a> {
-    reader: Reader<'a>,
+    /// What it is read for.
+    pub reader: Reader<'a>,
     path: PathBuf,
     extension: &'static str,
     /// What happens while a file in it is wrong.
@@ -22,13 +23,16 @@ pub(super) struct Folder<'a> {
     pub faults: Vec<Fault>,
     /// A writer may be at work on one of the files that were read.
     pub unsettled: bool,
+    /// The machine is at its limits, so that something could not be read.
+    pub unreadable: bool,
 }
 
 impl<'a> Folder<'a> {
     /// Lists the folder's files, in byte order of their names; one that isn't there has none.
     pub fn open(reader: Reader<'a>, name: &str, extension: &'static str, now: &'static str) -> Self {
         let path = reader.etc.join(name);
-        let mut folder = Self { reader, path, extension, now, stems: Vec::new(), faults: Vec::new(), unsettled: false };
+        let (stems, faults) = (Vec::new(), Vec::new());
+        let mut folder = Self { reader, path, extension, now, stems, faults, unsettled: false, unreadable: false };
         match trust::check_folder(&folder.path) {
             Ok(()) => folder.list(),
             Err(Distrust::Missing) if folder.path.symlink_metadata().is_err() => {}
@@ -110,6 +114,7 @@ impl<'a> Folder<'a> {
     }
 
     fn refuse(&mut self, path: &Path, distrust: &Distrust) {
+        self.unreadable |= distrust.is_passing();
         self.faults.push(Fault {
             file: path.to_owned(),
             at: None,
