@@ -1,1 +1,16 @@
+//! The whole program against real servers, counted at the receiver.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
+mod changes;
+mod delivery;
+mod destinations;
+mod exits;
+mod faults;
+mod http;
+mod minute;
+mod parts;
+mod places;
+mod slots;
+mod stop;
+mod under_cron;

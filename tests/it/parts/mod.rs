@@ -1,0 +1,16 @@
+//! What the tests are made of: the program in a sandbox with a clock of its own, and the real servers around it.
+
+pub mod arrivals;
+pub mod carbon;
+pub mod clock;
+pub mod cron;
+pub mod deadline;
+pub mod namespace;
+pub mod nginx;
+pub mod results;
+pub mod run;
+pub mod sandbox;
+pub mod server;
+pub mod sink;
+pub mod statsd;
+pub mod target;
