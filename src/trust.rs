@@ -18,7 +18,7 @@ use thiserror::Error;
 /// The most a file of the configuration may hold, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 /// How long a file must have been still before a last line without its newline is believed.
-const STILL: Duration = Duration::from_secs(1);
+pub const STILL: Duration = Duration::from_secs(1);
 /// The mode bit that lets everybody write.
 const OTHERS_WRITE: u32 = 0o002;
 

@@ -15,7 +15,7 @@ use crate::places::Places;
 use crate::plan::{DESTINATIONS, Plan, Reader, TESTS, TYPES};
 use crate::run::Exit;
 use crate::settings::{self, Settings};
-use crate::trust::{self, MAX_FILE};
+use crate::trust::{self, MAX_FILE, STILL};
 
 /// Says what is wrong with the configuration, a line each, and exits 78 if anything is
 ///
@@ -89,7 +89,8 @@ fn all(etc: &Path) -> (Vec<Fault>, String) {
         Ok(read) => read,
         Err(fault) => (Settings::default(), vec![fault]),
     };
-    let (now, interval) = (SystemTime::now(), settings.interval);
+    // A file is judged as it stands, also one whose last line, without a newline, a run would not believe yet.
+    let (now, interval) = (SystemTime::now() + STILL, settings.interval);
     let plan = Plan::read_all(Reader { etc, now, interval, running: &BTreeMap::new() });
     faults.extend(plan.faults);
     let hits: u64 = plan.tests.values().map(|test| test.line.frequency.per_minute()).sum();
