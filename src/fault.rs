@@ -41,7 +41,9 @@ pub fn quote(text: &str) -> String {
     for c in characters.by_ref().take(QUOTED) {
         match c {
             '"' => quoted.push_str("\\\""),
-            _ if c.is_control() || c == char::REPLACEMENT_CHARACTER => quoted.extend(c.escape_default()),
+            '\'' | '\\' => quoted.push(c),
+            // What can't be seen is escaped: control characters, marks of byte order and of writing direction.
+            _ if c.escape_debug().len() > 1 || c == char::REPLACEMENT_CHARACTER => quoted.extend(c.escape_default()),
             _ => quoted.push(c),
         }
     }
@@ -83,6 +85,8 @@ mod tests {
         check("plain", "\"plain\"");
         check("a\"b", "\"a\\\"b\"");
         check("\x1b[31m\0", "\"\\u{1b}[31m\\u{0}\"");
+        check("\u{feff}a\u{202e}é'\\", "\"\\u{feff}a\\u{202e}é'\\\"");
+        check("", "\"\"");
         check(&"x".repeat(60), &format!("\"{}\"", "x".repeat(60)));
         check(&"x".repeat(61), &format!("\"{}…\"", "x".repeat(60)));
     }

@@ -28,9 +28,12 @@ pub enum Distrust {
     /// Nothing has that name (or a link leads nowhere).
     #[error("does not exist")]
     Missing,
-    /// Neither a regular file nor, where one is wanted, a folder.
+    /// Something else than a regular file.
     #[error("is {0}")]
-    WrongKind(&'static str),
+    NotAFile(&'static str),
+    /// Something else than a folder.
+    #[error("is not a folder")]
+    NotAFolder,
     /// Somebody else's.
     #[error("is owned by user {0}")]
     Owner(u32),
@@ -57,7 +60,8 @@ impl Distrust {
     pub const fn right(&self) -> &'static str {
         match self {
             Self::Missing => "a file was expected here",
-            Self::WrongKind(_) => "a regular file was expected",
+            Self::NotAFile(_) => "a regular file was expected",
+            Self::NotAFolder => "a folder was expected",
             Self::Owner(_) => "it must be owned by root or by the user canihaz runs as",
             Self::Writable => "take the right to write from others (chmod o-w)",
             Self::Large(_) => "keep it smaller",
@@ -84,7 +88,7 @@ pub fn read(path: &Path, limit: u64, now: SystemTime) -> Result<Contents, Distru
     let file = open(path, OFlag::O_NOCTTY)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(Distrust::WrongKind(kind(&metadata)));
+        return Err(Distrust::NotAFile(kind(&metadata)));
     }
     check_owner(&metadata)?;
     if metadata.len() > limit {
@@ -119,9 +123,9 @@ fn open(path: &Path, flags: OFlag) -> Result<File, Distrust> {
         Ok(file) => Ok(file),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::NotFound => Distrust::Missing,
-            io::ErrorKind::NotADirectory if flags.contains(OFlag::O_DIRECTORY) => Distrust::WrongKind("not a folder"),
+            io::ErrorKind::NotADirectory if flags.contains(OFlag::O_DIRECTORY) => Distrust::NotAFolder,
             // What open(2) answers for a socket.
-            _ if error.raw_os_error() == Some(Errno::ENXIO as i32) => Distrust::WrongKind("a socket"),
+            _ if error.raw_os_error() == Some(Errno::ENXIO as i32) => Distrust::NotAFile("a socket"),
             _ => Distrust::Io(error),
         }),
     }

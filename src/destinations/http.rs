@@ -158,8 +158,7 @@ mod tests {
                 request
             });
             let text = format!("kind = \"http\"\nurl = \"http://127.0.0.1:{port}/in?x=1\"\n{keys}");
-            let (post, faults) =
-                super::super::read("x", Path::new("/x.toml"), &text, Duration::from_secs(10));
+            let (post, faults) = super::super::read("x", Path::new("/x.toml"), &text, Duration::from_secs(10));
             let Post { mut destination, .. } = post.unwrap_or_else(|| panic!("{faults:?}"));
             let delivered = destination.deliver(&[sample::test("a"), sample::runner()], sample::occasion());
             (delivered, served.join().expect("it does not panic"))

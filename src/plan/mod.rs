@@ -118,7 +118,7 @@ impl Plan {
         }
         let besides = Posts::open(reader).folder.stems();
         let mut plan = Self::read(reader, &besides);
-        for fault in types.faults {
+        for fault in types.folder.faults.into_iter().chain(types.faults) {
             if !plan.faults.contains(&fault) {
                 plan.faults.push(fault);
             }
