@@ -187,3 +187,27 @@ fn many_servers_at_one_hit_a_minute_do_not_hit_together() {
     times.sort_by(f64::total_cmp);
     assert!(times[3] - times[0] > 1.0, "{times:?}");
 }
+
+#[test]
+fn hits_that_take_all_sockets_stop_no_test() {
+    // More hits in flight than the system lets it have files: those fail, and what the files say still counts.
+    let target = Target::start(Answer::ok(seconds(3.0)));
+    let sandbox = sandbox(&target.url("/"), "a|front|600|out");
+    sandbox.http("front", &target.url("/"), "overtime = 1000\n");
+    let mut command = std::process::Command::new("prlimit");
+    command.args(["--nofile=48:48", env!("CARGO_BIN_EXE_canihaz")]);
+    for (name, value) in sandbox.runner().get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let clock = Clock::at(50.0);
+    let run = sandbox.start_command(command, &clock);
+    clock.wait_for(55.0);
+    sandbox.write("tests.d/other.conf", "# a change\n");
+    run.wait(seconds(20.0)).expect_code(0);
+
+    let results = sandbox.results();
+    results.expect_planned("a", 600);
+    assert_eq!(results.total("a", "stopped"), 0, "{results}");
+    assert_eq!(results.total("a", "ok"), target.requests().len() as u64, "{results}");
+    assert!(results.failures("a", "connect") + results.failures("a", "other") > 100, "{results}");
+}
