@@ -14,8 +14,13 @@ use crate::parts::sandbox::{Sandbox, sandbox};
 /// When cron has started its jobs, in seconds of the minute: it wakes a second late on purpose, at any fraction.
 const CRON: f64 = 2.5;
 
-/// Has cron start the runner of `sandbox` each minute. Whatever it says would be mailed.
+/// Has cron start the runner of `sandbox` each minute, from the next on. Whatever it says would be mailed.
 fn cron(sandbox: &Sandbox) -> Cron {
+    // A minute that ends while cron starts would be counted or not, as it happens.
+    let now = Clock::real();
+    if now.now() > 50.0 {
+        now.wait_for(60.5);
+    }
     let [etc, state, lock] = ["etc", "state", "lock"].map(|name| sandbox.path(name));
     let program = PathBuf::from(env!("CARGO_BIN_EXE_canihaz"));
     let environment =
