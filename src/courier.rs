@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 
 use crate::destinations::{Occasion, Post, Refusal};
 use crate::minute;
@@ -246,16 +246,26 @@ impl Round {
         End::Done
     }
 
-    /// The summaries of a group of intervals, a test's merged to one.
+    /// The summaries of a group of intervals, a test's merged to one, which begins and is as long as the destination
+    /// wants, also where the run began later or was stopped.
     fn merged(&mut self, group: &[Label]) -> Vec<Summary> {
+        let every = self.post.every.and_then(|every| i64::try_from(every.as_secs()).ok());
         let mut merged: Vec<Summary> = Vec::new();
         for label in group {
-            for summary in self.load(label) {
+            for mut summary in self.load(label) {
                 match merged.iter_mut().find(|earlier| earlier.test == summary.test) {
                     Some(earlier) => earlier.merge(&summary),
-                    None => merged.push(summary),
+                    None => {
+                        if let Some(every) = every {
+                            summary.start -= TimeDelta::seconds(i64::from(label.from) % every);
+                        }
+                        merged.push(summary);
+                    }
                 }
             }
+        }
+        if let Some(every) = self.post.every {
+            merged.iter_mut().for_each(|summary| summary.seconds = every.as_secs_f64());
         }
         merged
     }
@@ -302,6 +312,121 @@ fn complete(labels: Vec<Label>, every: Option<Duration>, is_open: bool) -> Vec<V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::sync::Mutex;
+
+    use chrono::DateTime;
+
+    use crate::destinations::Destination;
+    use crate::summary::{Measured, Tally};
+
+    /// Takes what it is told to, and remembers what it was given.
+    struct Fake {
+        given: Arc<Mutex<Vec<Vec<Summary>>>>,
+        answer: fn(&[Summary]) -> Result<(), Refusal>,
+    }
+
+    impl Destination for Fake {
+        fn deliver(&mut self, batch: &[Summary], _: Occasion) -> Result<(), Refusal> {
+            self.given.lock().unwrap().push(batch.to_vec());
+            (self.answer)(batch)
+        }
+    }
+
+    struct Setting {
+        round: Round,
+        given: Arc<Mutex<Vec<Vec<Summary>>>>,
+        _state: tempfile::TempDir,
+    }
+
+    /// A courier to `fake`, whose spool holds an interval with two ok hits under each of `labels`.
+    fn setting(labels: &[&str], every: Option<u64>, answer: fn(&[Summary]) -> Result<(), Refusal>) -> Setting {
+        let state = tempfile::tempdir().unwrap();
+        let places = Places { etc: state.path().into(), state: state.path().into(), lock: state.path().into() };
+        let spool = Spool::new(state.path());
+        for label in labels {
+            let label = Label::parse(label).unwrap();
+            let summary = Summary {
+                test: "a".into(),
+                type_name: "t".into(),
+                host: "h".into(),
+                copy: 1,
+                start: DateTime::UNIX_EPOCH + TimeDelta::seconds(label.from.into()),
+                seconds: f64::from(label.to - label.from),
+                last: label.last,
+                destinations: vec!["fake".into()],
+                measured: Measured::Test(Box::new(Tally { ok: 2, ..Tally::default() })),
+            };
+            spool.store(&label, &[summary]).unwrap();
+        }
+        let given = Arc::default();
+        let destination = Box::new(Fake { given: Arc::clone(&given), answer });
+        let every = every.map(Duration::from_secs);
+        let post = Post { name: "fake".into(), every, text: String::new(), destination };
+        let round = Round { post, spool, places, run: "M.9".into(), carried: BTreeMap::new(), trouble: None };
+        Setting { round, given, _state: state }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    #[test]
+    fn a_minute_that_began_late_is_a_minute_all_the_same() {
+        let Setting { mut round, given, _state } = setting(&["M.1.40-50", "M.1.50-60.last"], Some(60), |_| Ok(()));
+        round.deliver(soon());
+        let given = given.lock().unwrap();
+        let [batch] = given.as_slice() else { panic!("one batch") };
+        let [minute] = batch.as_slice() else { panic!("one summary") };
+        let Measured::Test(tally) = &minute.measured else { panic!("of a test") };
+        assert_eq!((minute.start, minute.seconds, minute.last, tally.ok), (DateTime::UNIX_EPOCH, 60.0, true, 4));
+        assert_eq!(round.spool.waiting("fake"), []);
+    }
+
+    #[test]
+    fn what_is_refused_for_now_stays() {
+        let refuse = |_: &[Summary]| Err(Refusal::Retry(anyhow::anyhow!("down")));
+        let Setting { mut round, given, _state } = setting(&["M.1.00-10", "M.1.10-20"], None, refuse);
+        round.deliver(soon());
+        assert_eq!((given.lock().unwrap().len(), round.spool.waiting("fake").len()), (1, 2));
+        assert_eq!(round.trouble.as_deref(), Some("down"));
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_set_aside_alone() {
+        let picky = |batch: &[Summary]| match batch {
+            [one] if one.start.timestamp() != 10 => Ok(()),
+            _ => Err(Refusal::Final(anyhow::anyhow!("no such thing"))),
+        };
+        let Setting { mut round, given, _state: state } =
+            setting(&["M.1.00-10", "M.1.10-20", "M.1.20-30"], None, picky);
+        round.deliver(soon());
+        assert_eq!((given.lock().unwrap().len(), round.spool.waiting("fake").len()), (4, 0));
+        let reason = state.path().join("spool/fake/rejected/M.1.10-20.reason");
+        assert_eq!(std::fs::read_to_string(reason).unwrap(), "no such thing\n");
+    }
+
+    #[test]
+    fn another_run_that_delivers_is_left_to_it() {
+        let Setting { mut round, given, _state } = setting(&["M.1.00-10"], None, |_| Ok(()));
+        let lock = round.spool.lock("fake").unwrap();
+        round.deliver(soon());
+        assert_eq!(given.lock().unwrap().len(), 0);
+        drop(lock);
+        round.deliver(soon());
+        assert_eq!(given.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_spooled_is_sent_from_memory() {
+        let Setting { mut round, given, _state } = setting(&["M.1.00-10"], None, |_| Ok(()));
+        let label = Label::parse("M.9.00-10").unwrap();
+        let summaries = round.spool.load("fake", &Label::parse("M.1.00-10").unwrap()).unwrap();
+        round.carried.insert(label, Arc::new(summaries));
+        round.deliver(soon());
+        assert_eq!(given.lock().unwrap().concat().len(), 2);
+        assert!(round.carried.is_empty());
+    }
 
     #[test]
     fn groups_are_complete_when_nothing_can_be_added() {

@@ -21,6 +21,9 @@ use crate::summary::Tally;
 use crate::timer::Timer;
 use crate::worker::{self, Terms, Worker};
 
+/// The most tests that can't run of which each is told.
+const MOST_TOLD: usize = 10;
+
 /// The minute as the engine sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -92,6 +95,8 @@ struct Running {
 struct Conductor<F> {
     window: Window,
     tests: BTreeMap<String, Running>,
+    /// The tests that can't run, with their frequencies.
+    unable: BTreeMap<String, u64>,
     workers: JoinSet<io::Result<()>>,
     report: F,
     closed: u32,
@@ -108,7 +113,14 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("engine".into()).spawn(move || {
             let closed = window.intervals_before(Instant::now());
-            let conductor = Conductor { window, tests: BTreeMap::new(), workers: JoinSet::new(), report, closed };
+            let conductor = Conductor {
+                window,
+                tests: BTreeMap::new(),
+                unable: BTreeMap::new(),
+                workers: JoinSet::new(),
+                report,
+                closed,
+            };
             if let Err(error) = LocalSet::new().block_on(&runtime, conductor.conduct(receiver)) {
                 log::error!("the engine ended early: {error}");
             }
@@ -181,11 +193,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
             Some(target) => target,
             None => match kind.kind.target() {
                 Ok(target) => Rc::new(target),
-                Err(error) => {
-                    log::error!("test {test} cannot run: type {}: {error:#}", kind.name);
-                    self.rest(&test);
-                    return;
-                }
+                Err(error) => return self.give_up(test, pace, &error.context(format!("type {}", kind.name))),
             },
         };
         let terms = Terms { overtime: kind.overtime as usize, when_busy: kind.when_busy, grace: kind.grace };
@@ -202,10 +210,22 @@ impl<F: FnMut(Interval)> Conductor<F> {
             Ok(worker) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.workers.spawn_local(worker.work(receiver));
+                self.unable.remove(&test);
                 self.tests.insert(test, Running { orders, recorder, kind, target, active: true });
             }
-            Err(error) => log::error!("test {test} cannot run: {error}"),
+            Err(error) => self.give_up(test, pace, &error.into()),
         }
+    }
+
+    /// A test can't run, for want of something that the machine should have: its hits are missed.
+    fn give_up(&mut self, test: String, pace: Pace, error: &anyhow::Error) {
+        match self.unable.len() {
+            ..MOST_TOLD => log::error!("test {test} cannot run: {error:#}"),
+            MOST_TOLD => log::error!("test {test} cannot run, nor can others, of which no more is said: {error:#}"),
+            _ => {}
+        }
+        self.rest(&test);
+        self.unable.insert(test, pace.frequency);
     }
 
     fn rest(&mut self, test: &str) {
@@ -239,11 +259,15 @@ impl<F: FnMut(Interval)> Conductor<F> {
     }
 
     fn close(&mut self, last: bool) {
+        // Those that could run for a while account for themselves.
+        let mut unable = if last { std::mem::take(&mut self.unable) } else { BTreeMap::new() };
+        unable.retain(|test, _| !self.tests.contains_key(test));
         let tallies = self
             .tests
             .iter()
             .filter(|(_, running)| running.active || !running.recorder.borrow().is_empty())
             .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close()))
+            .chain(unable.into_iter().map(|(test, missed)| (test, Tally { missed, ..Tally::default() })))
             .collect();
         (self.report)(Interval { index: self.closed, last, tallies });
         self.closed += 1;

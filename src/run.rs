@@ -420,16 +420,18 @@ impl Run {
             .collect();
         if last {
             let destinations: BTreeSet<&String> = self.tests.values().flat_map(|known| &known.destinations).collect();
-            let destinations = destinations.into_iter().cloned().collect();
-            summaries.push(summary(RUNNER.to_owned(), "", destinations, Measured::Runner(self.upkeep())));
+            let destinations: Vec<String> = destinations.into_iter().cloned().collect();
+            let upkeep = self.upkeep(!destinations.is_empty());
+            summaries.push(summary(RUNNER.to_owned(), "", destinations, Measured::Runner(upkeep)));
         }
         if !summaries.is_empty() {
             self.keeper.keep(label, summaries);
         }
     }
 
-    fn upkeep(&self) -> Upkeep {
-        let skipped = Marks::of_skipped_runs(&self.places.state).take();
+    /// What the runner says of itself; the runs that were skipped only when there is somebody to hear it.
+    fn upkeep(&self, is_heard: bool) -> Upkeep {
+        let skipped = if is_heard { Marks::of_skipped_runs(&self.places.state).take() } else { Ok(0) };
         Upkeep {
             config_errors: self.config_errors,
             runs_skipped: skipped.unwrap_or(0),

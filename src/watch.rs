@@ -1,8 +1,8 @@
 //! Notices, while a run lives, what people do to it: a stop, a signal, changed files.
 //!
 //! inotify makes it quick; looking again every half second makes it certain
-//! (network file systems, links to elsewhere, no watches left). Without
-//! inotify it looks for the stop file every 50 ms.
+//! (links to elsewhere, no watches left). Without inotify, and where it knows
+//! nothing of what other machines do, it looks for the stop file every 50 ms.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::plan::{DESTINATIONS, TESTS, TYPES};
@@ -41,6 +42,8 @@ pub enum Notice {
 
 struct Watcher {
     etc: PathBuf,
+    /// Whether other machines can change the configuration.
+    is_shared: bool,
     inotify: Option<Inotify>,
     signals: UnixStream,
     fingerprint: u64,
@@ -58,7 +61,7 @@ pub fn start(etc: &Path, mut report: impl FnMut(Notice) + Send + 'static) -> io:
     }
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
     let inotify = inotify.inspect_err(|error| log::info!("no inotify ({error}): looking every 50 ms instead")).ok();
-    let mut watcher = Watcher { etc: etc.to_owned(), inotify, signals, fingerprint: 0 };
+    let mut watcher = Watcher { etc: etc.to_owned(), is_shared: is_shared(etc), inotify, signals, fingerprint: 0 };
     watcher.watch();
     watcher.fingerprint = watcher.look_at_files().unwrap_or_default();
     thread::Builder::new().name("watch".into()).spawn(move || {
@@ -70,6 +73,12 @@ pub fn start(etc: &Path, mut report: impl FnMut(Notice) + Send + 'static) -> io:
         }
     })?;
     Ok(())
+}
+
+/// Whether a folder is on a network file system, or on one that may be.
+fn is_shared(folder: &Path) -> bool {
+    const SHARED: [FsType; 3] = [NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, FUSE_SUPER_MAGIC];
+    statfs(folder).is_ok_and(|system| SHARED.contains(&system.filesystem_type()))
 }
 
 impl Watcher {
@@ -126,7 +135,7 @@ impl Watcher {
             // A folder that isn't there makes an event in the one above when it comes.
             let _ = inotify.add_watch(&self.etc.join(folder), entries | contents);
         }
-        inotify.add_watch(&self.etc, entries).is_ok()
+        inotify.add_watch(&self.etc, entries).is_ok() && !self.is_shared
     }
 
     /// Waits for events or a signal; whether there were events.
