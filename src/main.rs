@@ -1,5 +1,6 @@
 //! canihaz: one minute of capacity tests, as the files say. See `run.rs`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use canihaz::places::Places;
@@ -7,7 +8,9 @@ use canihaz::run::{Exit, run};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() > 1 {
-        eprintln!(
+        // There may be nobody to tell: the exit status says it as well.
+        let _ = writeln!(
+            std::io::stderr(),
             "canihaz takes no arguments: all that it does is said in files, by default in /etc/canihaz \
              (for people there is canihazctl)"
         );

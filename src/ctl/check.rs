@@ -48,7 +48,8 @@ impl Check {
             Some(file) => match self.what.or_else(|| What::of(file)) {
                 Some(what) => (one(file, what), format!("{}: nothing wrong", file.display())),
                 None => {
-                    eprintln!("canihazctl: what {} is can't be told by its folder: say --as", file.display());
+                    let words = format!("canihazctl: what {} is can't be told by its folder: say --as", file.display());
+                    let _ = writeln!(std::io::stderr(), "{words}");
                     return Exit::Usage;
                 }
             },

@@ -9,8 +9,8 @@ use crate::latency::Quantiles;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 use crate::target::Reason;
 
-/// The summary as one JSON object, without a newline; with a prefix, the
-/// seed's `test_name` is `PREFIX.NAME`.
+/// The summary as one JSON object, without a newline; with a prefix, the field
+/// `test_name` is `PREFIX.NAME`.
 pub(super) fn object(summary: &Summary, prefix: Option<&str>) -> String {
     let test = summary.test.as_str();
     let (numbers, test_time) = match &summary.measured {

@@ -115,7 +115,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// What happens while a destination's file is wrong.
-const NOW: &str = "tests that name this destination do not run";
+pub const NOW: &str = "tests that name this destination do not run";
 /// The most characters of a `prefix`: with host, test and metric behind it, a name still fits a datagram several times.
 const LONGEST_PREFIX: usize = 128;
 

@@ -19,7 +19,7 @@ use crate::target::{Outcome, Target};
 use crate::worker::WhenBusy;
 
 /// What happens while a type's file is wrong.
-const NOW: &str = "tests of this type do not run";
+pub const NOW: &str = "tests of this type do not run";
 /// The most hits of a test in flight that can be asked for.
 const MAX_OVERTIME: u64 = 1_000_000;
 /// The longest that hits may go on after their minute, and the longest timeout of a hit: with what is to be
@@ -80,8 +80,8 @@ const KINDS: &[(&str, Read)] = &[
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
 ];
 
-/// The type that needs no file.
-pub const BUILT_IN: (&str, &str) = ("loopback", "kind = \"loopback\"\n");
+/// The types that need no file.
+pub const BUILT_IN: &[(&str, &str)] = &[("loopback", "kind = \"loopback\"\n")];
 
 /// Reads the type `name` from the text of its file; `None` when anything in it is wrong.
 ///
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_built_in_type_has_every_default() {
-        let (read, faults) = read(BUILT_IN.0, Path::new("built in"), BUILT_IN.1);
+        let (read, faults) = read(BUILT_IN[0].0, Path::new("built in"), BUILT_IN[0].1);
         assert_eq!(faults, []);
         let read = read.unwrap();
         assert_eq!((read.name.as_str(), read.overtime, read.grace), ("loopback", 1, DEFAULT_TIMEOUT));
@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_loopback_target_is_hit() {
-        let (read, _) = read("loopback", Path::new("built in"), BUILT_IN.1);
+        let (read, _) = read("loopback", Path::new("built in"), BUILT_IN[0].1);
         let target = read.unwrap().kind.target().unwrap();
         let outcome = target.hit(0).await;
         assert!(outcome.failure.is_none(), "{:?}", outcome.failure);

@@ -72,9 +72,24 @@ impl Plan {
     /// Reads the plan; the destinations in `besides` (those with something left in the spool) are read
     /// whether or not a test names them.
     pub fn read(reader: Reader<'_>, besides: &[String]) -> Self {
+        Self::read_with(reader, &[], besides)
+    }
+
+    /// Reads everything there is, whether or not a test names it.
+    pub fn read_all(reader: Reader<'_>) -> Self {
+        Self::read_with(reader, &types(reader).folder.stems(), &posts(reader).folder.stems())
+    }
+
+    /// What is wrong with the lines of one test file, whatever its types and destinations are.
+    pub fn faults_of_lines(file: &Path, bytes: &[u8]) -> Vec<Fault> {
+        let (lines, _) = conf_lines(bytes, true);
+        lines.into_iter().filter_map(|(number, text)| parse(file, number, text).err()).collect()
+    }
+
+    fn read_with(reader: Reader<'_>, more_types: &[String], more_posts: &[String]) -> Self {
         let mut plan = Self::default();
-        let mut types = Types::open(reader);
-        let mut posts = Posts::open(reader);
+        let mut types = types(reader);
+        let mut posts = posts(reader);
         let lines = plan.read_lines(reader);
         for (file, number, line) in plan.unique(lines, reader.running) {
             let place = |column| Some((number, line.columns[column]));
@@ -92,7 +107,7 @@ impl Plan {
             let mut sound = true;
             for name in &line.destinations {
                 match posts.get(name) {
-                    Found::Sound(()) => {}
+                    Found::Sound(_) => {}
                     Found::Faulty => sound = false,
                     Found::Unknown(right) => {
                         sound = false;
@@ -104,42 +119,22 @@ impl Plan {
                 plan.tests.insert(line.name.clone(), Test { line, kind, file });
             }
         }
-        for name in besides {
+        for name in more_types {
+            types.get(name);
+        }
+        for name in more_posts {
             posts.get(name);
         }
         plan.finish(types, posts)
     }
 
-    /// Reads everything there is, whether or not a test names it.
-    pub fn read_all(reader: Reader<'_>) -> Self {
-        let mut types = Types::open(reader);
-        for name in types.folder.stems() {
-            types.get(&name);
-        }
-        let besides = Posts::open(reader).folder.stems();
-        let mut plan = Self::read(reader, &besides);
-        for fault in types.folder.faults.into_iter().chain(types.faults) {
-            if !plan.faults.contains(&fault) {
-                plan.faults.push(fault);
-            }
-        }
-        plan.sort_faults();
-        plan
-    }
-
-    /// What is wrong with the lines of one test file, whatever its types and destinations are.
-    pub fn faults_of_lines(file: &Path, bytes: &[u8]) -> Vec<Fault> {
-        let (lines, _) = conf_lines(bytes, true);
-        lines.into_iter().filter_map(|(number, text)| parse(file, number, text).err()).collect()
-    }
-
-    fn finish(mut self, types: Types<'_>, posts: Posts<'_>) -> Self {
-        self.faults.extend(types.folder.faults.into_iter().chain(types.faults));
-        self.faults.extend(posts.folder.faults.into_iter().chain(posts.faults));
+    fn finish(mut self, types: Named<'_, Type>, mut posts: Named<'_, Post>) -> Self {
         self.unsettled |= types.folder.unsettled || posts.folder.unsettled;
         self.unreadable |= types.folder.unreadable || posts.folder.unreadable;
+        let read = std::mem::take(&mut posts.read);
+        self.posts = read.into_iter().filter_map(|(name, post)| Some((name, post?))).collect();
+        self.faults.extend(types.into_faults().chain(posts.into_faults()));
         self.sort_faults();
-        self.posts = posts.read.into_iter().filter_map(|(name, post)| Some((name, post?))).collect();
         self
     }
 
@@ -229,63 +224,60 @@ enum Found<T> {
     Unknown(String),
 }
 
-/// The types that tests have named so far.
-struct Types<'a> {
+/// The types, or the destinations, that tests have named so far.
+struct Named<'a, T> {
+    what: &'static str,
     folder: Folder<'a>,
-    read: BTreeMap<String, Option<Type>>,
+    built_in: &'static [(&'static str, &'static str)],
+    parse: Parse<'a, T>,
+    /// `None` where the file is wrong.
+    read: BTreeMap<String, Option<T>>,
     faults: Vec<Fault>,
 }
 
-impl<'a> Types<'a> {
-    fn open(reader: Reader<'a>) -> Self {
-        let folder = Folder::open(reader, TYPES, "toml", "tests of this type do not run");
-        Self { folder, read: BTreeMap::new(), faults: Vec::new() }
+/// Makes something of its name, its file and the text of that.
+type Parse<'a, T> = Box<dyn Fn(&str, &Path, &str) -> (Option<T>, Vec<Fault>) + 'a>;
+
+fn types(reader: Reader<'_>) -> Named<'_, Type> {
+    let folder = Folder::open(reader, TYPES, "toml", kinds::NOW);
+    Named::new("type", folder, kinds::BUILT_IN, Box::new(kinds::read))
+}
+
+fn posts(reader: Reader<'_>) -> Named<'_, Post> {
+    let folder = Folder::open(reader, DESTINATIONS, "toml", destinations::NOW);
+    let parse = move |name: &str, file: &Path, text: &str| destinations::read(name, file, text, reader.interval);
+    Named::new("destination", folder, destinations::BUILT_IN, Box::new(parse))
+}
+
+impl<'a, T> Named<'a, T> {
+    fn new(
+        what: &'static str,
+        folder: Folder<'a>,
+        built_in: &'static [(&'static str, &'static str)],
+        parse: Parse<'a, T>,
+    ) -> Self {
+        Self { what, folder, built_in, parse, read: BTreeMap::new(), faults: Vec::new() }
     }
 
-    fn get(&mut self, name: &str) -> Found<&Type> {
+    /// What `name` leads to; read once, when first asked for.
+    fn get(&mut self, name: &str) -> Found<&T> {
         if !self.read.contains_key(name) {
-            let built_in = [kinds::BUILT_IN];
-            let Some(text) = self.folder.text_of(name, &built_in) else {
-                return Found::Unknown(self.folder.known("type", name, &built_in));
+            let Some(text) = self.folder.text_of(name, self.built_in) else {
+                return Found::Unknown(self.folder.known(self.what, name, self.built_in));
             };
-            let (kind, faults) = match text {
-                Some((file, text)) => kinds::read(name, &file, &text),
+            let (read, faults) = match text {
+                Some((file, text)) => (self.parse)(name, &file, &text),
                 None => (None, Vec::new()),
             };
             self.faults.extend(faults);
-            self.read.insert(name.to_owned(), kind);
+            self.read.insert(name.to_owned(), read);
         }
         self.read.get(name).and_then(Option::as_ref).map_or(Found::Faulty, Found::Sound)
     }
-}
 
-/// The destinations that tests have named so far.
-struct Posts<'a> {
-    folder: Folder<'a>,
-    read: BTreeMap<String, Option<Post>>,
-    faults: Vec<Fault>,
-}
-
-impl<'a> Posts<'a> {
-    fn open(reader: Reader<'a>) -> Self {
-        let folder = Folder::open(reader, DESTINATIONS, "toml", "tests that name this destination do not run");
-        Self { folder, read: BTreeMap::new(), faults: Vec::new() }
-    }
-
-    fn get(&mut self, name: &str) -> Found<()> {
-        if !self.read.contains_key(name) {
-            let Some(text) = self.folder.text_of(name, destinations::BUILT_IN) else {
-                return Found::Unknown(self.folder.known("destination", name, destinations::BUILT_IN));
-            };
-            let interval = self.folder.reader.interval;
-            let (post, faults) = match text {
-                Some((file, text)) => destinations::read(name, &file, &text, interval),
-                None => (None, Vec::new()),
-            };
-            self.faults.extend(faults);
-            self.read.insert(name.to_owned(), post);
-        }
-        if matches!(self.read.get(name), Some(Some(_))) { Found::Sound(()) } else { Found::Faulty }
+    /// What was wrong with the folder and the files in it that were asked for.
+    fn into_faults(self) -> impl Iterator<Item = Fault> {
+        self.folder.faults.into_iter().chain(self.faults)
     }
 }
 

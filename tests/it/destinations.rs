@@ -44,7 +44,7 @@ fn udp_round_trip() {
     let of_test: Vec<&Value> = datagrams.iter().filter(|datagram| datagram["test"] == "a").collect();
     assert_eq!(of_test.iter().map(|datagram| datagram["ok"].as_u64().unwrap()).sum::<u64>(), 300, "{datagrams:?}");
     for (datagram, second) in of_test.iter().zip([40, 50]) {
-        // What the seed sent.
+        // What the first canihaz sent, under its names.
         assert_eq!(datagram["test_name"], "a");
         assert_eq!(datagram["test_epoch"], clock.epoch() + second);
         assert!((0.0..1.0).contains(&datagram["test_time"].as_f64().unwrap()), "{datagram}");

@@ -22,7 +22,7 @@ for folder in /etc/cron.d /var/spool/cron /run /usr/sbin; do mount -t tmpfs tmpf
 mkdir -p /var/spool/cron/crontabs
 if [ -e /etc/crontab ]; then mount --bind /dev/null /etc/crontab; fi
 cp "$1/cron" /usr/sbin/cron
-printf '#!/bin/sh\ncat >"%s/mail/$$"\n' "$1" >/usr/sbin/sendmail
+printf '#!/bin/sh\ncat >"%s/$$.mail" && mv "%s/$$.mail" "%s/mail/$$"\n' "$1" "$1" "$1" >/usr/sbin/sendmail
 chmod 0755 /usr/sbin/cron /usr/sbin/sendmail
 cp "$1/table" /etc/cron.d/job
 chmod 0644 /etc/cron.d/job
