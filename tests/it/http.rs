@@ -202,6 +202,24 @@ fn tls_with_somebody_elses_certificate_fails() {
 }
 
 #[test]
+fn a_test_that_cannot_be_set_up_is_told_and_its_hits_are_missed() {
+    let nginx = Nginx::with_tls();
+    let sandbox = sandbox(&nginx.tls_url("/a"), "a|front|600|out");
+    sandbox.test("b|loopback|600|out");
+    let mut command = sandbox.runner();
+    // A system without root certificates.
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", sandbox.path("state"));
+    let ended = sandbox.start_command(command, &Clock::at(57.0)).wait(std::time::Duration::from_secs(12));
+    ended.expect_code(0);
+    let told: Vec<_> = ended.stderr.lines().collect();
+    assert!(told.len() == 1 && told[0].contains("test a cannot run: type front: the system has no root"), "{told:?}");
+    let results = sandbox.results();
+    results.expect_planned("a", 600);
+    assert_eq!(results.total("a", "missed"), 600, "{results}");
+    assert!(results.total("b", "ok") > 200, "the other goes on: {results}");
+}
+
+#[test]
 fn what_a_type_holds_is_in_no_output() {
     let target = Target::start(Answer::ok(std::time::Duration::ZERO));
     let sandbox = sandbox(&target.url("/"), "a|front|60|out,log");
