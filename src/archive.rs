@@ -24,18 +24,23 @@ impl Archive {
         Self { folder: state.join("archive") }
     }
 
-    /// Appends summaries, in one write, to the file of the day `at` lies in.
+    /// Appends summaries, in one write, to the file of the day `at` lies in; false when that file alone holds `max`
+    /// bytes already.
     ///
     /// # Errors
     /// When they can't be written; a part that was is taken back.
-    pub fn append(&self, at: DateTime<Utc>, summaries: &[Summary]) -> io::Result<()> {
+    pub fn append(&self, at: DateTime<Utc>, summaries: &[Summary], max: u64) -> io::Result<bool> {
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join(format!("{}{EXTENSION}", at.date_naive()));
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         // Two runs may overlap: without the lock, taking back a part could cut off the other's lines.
         fs2::FileExt::lock_exclusive(&file)?;
         let before = file.metadata()?.len();
-        file.write_all(&lines(summaries)?).inspect_err(|_| _ = file.set_len(before))
+        if before >= max {
+            return Ok(false);
+        }
+        file.write_all(&lines(summaries)?).inspect_err(|_| _ = file.set_len(before))?;
+        Ok(true)
     }
 
     /// Removes the files of days more than `days` ago, and then the oldest until at most `max` bytes are left.
@@ -67,6 +72,17 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_days_file_is_bounded_too() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let archive = Archive::new(folder.path());
+        let at = DateTime::UNIX_EPOCH;
+        assert!(archive.append(at, &[], 1).expect("it writes"));
+        fs::write(archive.folder.join(format!("1970-01-01{EXTENSION}")), [0; 100]).expect("it writes");
+        assert!(archive.append(at, &[], 101).expect("it writes"));
+        assert!(!archive.append(at, &[], 100).expect("there is nothing to write"));
+    }
 
     #[test]
     fn old_days_go_and_then_the_oldest_past_the_bound() {

@@ -34,6 +34,8 @@ struct Shelf {
     spool: Spool,
     archive: Archive,
     spool_max: u64,
+    archive_max: u64,
+    is_archive_full: bool,
     /// What the spool is known to hold at least, in bytes.
     size: u64,
     dropped: u64,
@@ -53,7 +55,8 @@ impl Keeper {
         let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
         let (spool_max, days, bytes) = (settings.spool_max, settings.archive_days, settings.archive_max);
         thread::Builder::new().name("keeper".into()).spawn(move || {
-            let mut shelf = Shelf { size: 0, dropped: 0, spool, archive, spool_max };
+            let mut shelf =
+                Shelf { size: 0, dropped: 0, spool, archive, spool_max, archive_max: bytes, is_archive_full: false };
             while let Ok((label, summaries)) = receiver.recv() {
                 let last = label.last;
                 report(shelf.keep(label, summaries));
@@ -84,7 +87,11 @@ impl Shelf {
             }
         }
         let at = summaries.first().map_or_else(Utc::now, |summary| summary.start);
-        let archived = self.archive.append(at, &summaries);
+        let archived = self.archive.append(at, &summaries, self.archive_max).map(|is_archived| {
+            if !is_archived && !std::mem::replace(&mut self.is_archive_full, true) {
+                log::warn!("the archive's file of today holds archive_max already: nothing is added to it");
+            }
+        });
         let stored = self.spool.store(&label, &summaries);
         // A little more than it takes: summaries are a few blocks each.
         self.size += 4096 * (1 + summaries.len() as u64);
