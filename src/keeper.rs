@@ -1,12 +1,14 @@
 //! The thread that writes closed intervals to disk, so that a slow disk holds nobody up.
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use chrono::Utc;
 
 use crate::archive::Archive;
+use crate::minute;
 use crate::settings::Settings;
 use crate::spool::{Label, Spool};
 use crate::summary::{Measured, Summary};
@@ -42,19 +44,18 @@ struct Shelf {
 }
 
 impl Keeper {
-    /// Starts the thread; `report` is called when an interval is on disk, or can't be.
+    /// Starts the thread, which first puts in order what killed runs have left in the folder `state`; `report` is
+    /// called when an interval is on disk, or can't be.
     ///
     /// # Errors
     /// When no thread is left.
-    pub fn start(
-        spool: Spool,
-        archive: Archive,
-        settings: &Settings,
-        mut report: impl FnMut(Kept) + Send + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(state: &Path, settings: &Settings, mut report: impl FnMut(Kept) + Send + 'static) -> io::Result<Self> {
         let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
+        let state = state.to_owned();
         let (spool_max, days, bytes) = (settings.spool_max, settings.archive_days, settings.archive_max);
         thread::Builder::new().name("keeper".into()).spawn(move || {
+            let (spool, archive) = (Spool::new(&state), Archive::new(&state));
+            spool.recover(|run| minute::is_alive(&state, run));
             let mut shelf =
                 Shelf { size: 0, dropped: 0, spool, archive, spool_max, archive_max: bytes, is_archive_full: false };
             while let Ok((label, summaries)) = receiver.recv() {

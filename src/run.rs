@@ -19,7 +19,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::TimeDelta;
 
-use crate::archive::Archive;
 use crate::courier::Courier;
 use crate::engine::{Assignment, Engine, Interval, Window};
 use crate::fault::Fault;
@@ -251,8 +250,7 @@ impl Run {
             let _ = noticed.send(Event::Notice(notice));
         })?;
         let kept = events.clone();
-        let (spool, archive) = (Spool::new(&places.state), Archive::new(&places.state));
-        let keeper = Keeper::start(spool, archive, &settings, move |interval| _ = kept.send(Event::Kept(interval)))?;
+        let keeper = Keeper::start(&places.state, &settings, move |interval| _ = kept.send(Event::Kept(interval)))?;
         let mut reported = Reported::load(&places.state);
         if std::io::stderr().is_terminal() {
             reported.forget();

@@ -125,6 +125,25 @@ fn file_destination_down_for_a_minute_nothing_lost() {
 }
 
 #[test]
+fn kill_9_between_writing_and_linking_loses_no_interval() {
+    let nginx = Nginx::start();
+    let sandbox = sandbox(&nginx.url("/a"), "a|front|200|out");
+    sandbox.destination("out", "kind = \"file\"\npath = \"../../not-mounted/out.jsonl\"\n");
+    sandbox.start(&Clock::at(55.0)).wait(seconds(5.0 + SEND_FOR + 2.0)).expect_code(0);
+    // As if its run had been killed when the interval was written, and not yet linked to its destination.
+    let spool = sandbox.path("state/spool");
+    for file in spooled(&sandbox) {
+        fs::rename(spool.join(&file), spool.join("intervals").join(file.file_name().unwrap())).unwrap();
+    }
+
+    fs::create_dir(sandbox.path("not-mounted")).unwrap();
+    sandbox.start(&Clock::in_minute(1, 55.0)).succeed(5.0 + SEND_FOR + 2.0);
+    let results = Results::read(&sandbox.path("not-mounted/out.jsonl"));
+    results.expect_planned("a", 400);
+    assert_eq!(results.total("a", "ok"), nginx.hits().len() as u64, "{results}");
+}
+
+#[test]
 fn kill_9_closed_intervals_are_delivered_by_the_next_run() {
     let nginx = Nginx::start();
     let carbon = Carbon::start("5s");
