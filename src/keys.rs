@@ -76,11 +76,6 @@ impl<'a> Keys<'a> {
         self.faults.is_empty()
     }
 
-    /// Where the file stands.
-    pub fn file(&self) -> &'a Path {
-        self.source.file
-    }
-
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))
