@@ -10,14 +10,15 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
 
 use crate::destinations::{Occasion, Post, Refusal};
+use crate::label::{Label, complete};
 use crate::minute;
 use crate::places::Places;
-use crate::spool::{Label, Spool};
+use crate::spool::Spool;
 use crate::summary::Summary;
 
 /// The most summaries that are sent in one batch, unless one (merged) interval has more: each takes some 100 KiB of
@@ -294,26 +295,12 @@ impl Round {
     }
 }
 
-/// Groups the intervals of one run to `every`, and gives back the groups that are complete: nothing will be added to
-/// them, as the run has gone on beyond them, has ended, or has died.
-fn complete(labels: Vec<Label>, every: Option<Duration>, is_open: bool) -> Vec<Vec<Label>> {
-    let Some(every) = every.and_then(|every| u32::try_from(every.as_secs()).ok()).filter(|every| *every > 0) else {
-        return labels.into_iter().map(|label| vec![label]).collect();
-    };
-    let over = labels.iter().any(|label| label.last) || !is_open;
-    let reached = labels.iter().map(|label| label.to).max().unwrap_or(0);
-    let mut groups: BTreeMap<u32, Vec<Label>> = BTreeMap::new();
-    for label in labels {
-        groups.entry(label.from / every).or_default().push(label);
-    }
-    groups.into_iter().filter(|(group, _)| over || reached >= (group + 1) * every).map(|(_, labels)| labels).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use chrono::DateTime;
 
@@ -426,23 +413,5 @@ mod tests {
         round.deliver(soon());
         assert_eq!(given.lock().unwrap().concat().len(), 2);
         assert!(round.carried.is_empty());
-    }
-
-    #[test]
-    fn groups_are_complete_when_nothing_can_be_added() {
-        #[track_caller]
-        fn check(names: &[&str], every: u64, is_open: bool, expect: &[usize]) {
-            let labels = names.iter().map(|name| Label::parse(&format!("M.1.{name}")).expect("a label")).collect();
-            let groups = complete(labels, (every > 0).then(|| Duration::from_secs(every)), is_open);
-            assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), expect);
-        }
-        check(&["00-10", "10-20"], 0, true, &[1, 1]);
-        check(&["00-10", "10-20"], 60, true, &[]);
-        check(&["00-10", "10-20"], 60, false, &[2]);
-        check(&["00-10", "10-20", "20-30.last"], 60, true, &[3]);
-        check(&["00-10", "10-20", "20-30"], 20, true, &[2]);
-        check(&["00-10", "30-40"], 20, true, &[1, 1]);
-        check(&["00-60.last"], 10, true, &[1]);
-        check(&["50-60.last"], 60, true, &[1]);
     }
 }

@@ -24,6 +24,9 @@ use crate::worker::{self, Terms, Worker};
 /// The most tests that can't run of which each is told.
 const MOST_TOLD: usize = 10;
 
+/// How long the engine sleeps while it waits for nothing but its last workers.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// The minute as the engine sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -49,7 +52,7 @@ pub struct Assignment {
     /// The test's name.
     pub test: String,
     /// What it hits.
-    pub kind: Type,
+    pub of_type: Type,
     /// How often.
     pub pace: Pace,
     /// Makes random arrivals repeatable.
@@ -87,7 +90,7 @@ pub struct Engine {
 struct Running {
     orders: UnboundedSender<worker::Order<KindTarget>>,
     recorder: Rc<RefCell<Recorder>>,
-    kind: Type,
+    of_type: Type,
     target: Rc<KindTarget>,
     active: bool,
 }
@@ -187,19 +190,19 @@ impl<F: FnMut(Interval)> Conductor<F> {
     }
 
     fn run(&mut self, assignment: Assignment) {
-        let Assignment { test, kind, pace, seed, made } = assignment;
-        let known = self.tests.get(&test).filter(|running| running.kind == kind);
+        let Assignment { test, of_type, pace, seed, made } = assignment;
+        let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
-            None => match kind.kind.target() {
+            None => match of_type.kind.target() {
                 Ok(target) => Rc::new(target),
-                Err(error) => return self.give_up(test, pace, &error.context(format!("type {}", kind.name))),
+                Err(error) => return self.give_up(test, pace, &error.context(format!("type {}", of_type.name))),
             },
         };
-        let terms = Terms { overtime: kind.overtime as usize, when_busy: kind.when_busy, grace: kind.grace };
+        let terms = Terms { overtime: of_type.overtime as usize, when_busy: of_type.when_busy, grace: of_type.grace };
         if let Some(running) = self.tests.get_mut(&test) {
             let _ = running.orders.send(worker::Order::Change(Rc::clone(&target), terms, pace, made));
-            running.kind = kind;
+            running.of_type = of_type;
             running.target = target;
             running.active = true;
             return;
@@ -211,7 +214,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.workers.spawn_local(worker.work(receiver));
                 self.unable.remove(&test);
-                self.tests.insert(test, Running { orders, recorder, kind, target, active: true });
+                self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
             }
             Err(error) => self.give_up(test, pace, &error.into()),
         }
@@ -243,7 +246,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
             (true, _) => boundary,
             (false, true) => self.window.end,
             // Workers are ending on their own; the last interval waits for them.
-            (false, false) => now + Duration::from_secs(60),
+            (false, false) => now + IDLE,
         }
     }
 

@@ -8,9 +8,10 @@ use std::thread;
 use chrono::Utc;
 
 use crate::archive::Archive;
+use crate::label::Label;
 use crate::minute;
 use crate::settings::Settings;
-use crate::spool::{Label, Spool};
+use crate::spool::Spool;
 use crate::summary::{Measured, Summary};
 
 /// One interval that was to be written.

@@ -13,6 +13,9 @@ use toml::de::{DeTable, DeValue};
 use crate::fault::{Fault, nearest, position, quote};
 use crate::trust;
 
+/// The most bytes of a secret; tokens are far shorter.
+const MAX_SECRET: u64 = 16 << 10;
+
 /// What a file of TOML is read as: where it stands and how faults in it are told.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -152,6 +155,20 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The one line that the file named by `key` holds, at most 16 KiB, without its newline.
+    pub fn secret(&mut self, key: &'static str) -> Option<Vec<u8>> {
+        let mut secret = self.contents(key, MAX_SECRET)?;
+        if secret.last() == Some(&b'\n') {
+            secret.pop();
+            secret.pop_if(|last| *last == b'\r');
+        }
+        if secret.is_empty() || secret.iter().any(u8::is_ascii_control) {
+            self.refuse_key(key, "what is in the file", "one line, not empty, without control characters");
+            return None;
+        }
+        Some(secret)
+    }
+
     /// A `host:port`.
     pub fn address(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "an address as host:port", |text| {
@@ -161,7 +178,8 @@ impl<'a> Keys<'a> {
                 Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
                 None => !host.is_empty() && !host.contains([':', '/', ' ', '\0']),
             };
-            (sound && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| text.to_owned())
+            (sound && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0))
+                .then(|| text.to_owned())
         })
     }
 

@@ -21,7 +21,7 @@
 //! - what is to run: [`plan`]
 //! - what hits: [`engine`], and on its thread a [`worker`] a test
 //! - what a hit does: [`kinds`], one file or folder each
-//! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`courier`], and [`destinations`], one file each
+//! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`latency`]; and [`timer`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]
@@ -49,6 +49,7 @@ pub mod gossip;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;
+pub mod label;
 pub mod latency;
 pub mod logging;
 pub mod marks;

@@ -24,6 +24,7 @@ use crate::engine::{Assignment, Engine, Interval, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
 use crate::kinds::{MAX_GRACE, Type};
+use crate::label::Label;
 use crate::logging;
 use crate::marks::Marks;
 use crate::minute::{Claim, Clock, Minute};
@@ -33,7 +34,7 @@ use crate::plan::{Plan, Reader, Test};
 use crate::reported::Reported;
 use crate::settings::Settings;
 use crate::slot::Slot;
-use crate::spool::{Label, Spool};
+use crate::spool::Spool;
 use crate::stop::{self, Stop};
 use crate::summary::{Measured, RUNNER, Summary, Upkeep};
 use crate::trust;
@@ -227,7 +228,7 @@ struct Run {
 /// A test as it runs, or ran until it was removed.
 struct Known {
     file: PathBuf,
-    kind: Type,
+    of_type: Type,
     frequency: u64,
     destinations: Vec<String>,
     active: bool,
@@ -359,22 +360,22 @@ impl Run {
 
     /// Has a test run, unless it runs just so already.
     fn assign(&mut self, name: String, test: Test, made: Instant) {
-        let Test { line, kind, file } = test;
+        let Test { line, of_type, file } = test;
         let frequency = line.frequency.per_minute();
-        let known = Known { file, kind, frequency, destinations: line.destinations, active: true };
+        let known = Known { file, of_type, frequency, destinations: line.destinations, active: true };
         let before = self.tests.insert(name.clone(), known);
         let known = &self.tests[&name];
-        if before.is_some_and(|b| b.active && b.frequency == frequency && b.kind == known.kind) {
+        if before.is_some_and(|b| b.active && b.frequency == frequency && b.of_type == known.of_type) {
             return;
         }
         let pace = Pace {
             frequency,
             phase: phase(&self.host, &name),
-            arrivals: known.kind.arrivals,
+            arrivals: known.of_type.arrivals,
             max_catch_up: self.settings.max_catch_up,
         };
         let seed = seed(&self.host, &name, self.minute.start.timestamp());
-        self.engine.run(Assignment { kind: known.kind.clone(), test: name, pace, seed, made });
+        self.engine.run(Assignment { of_type: known.of_type.clone(), test: name, pace, seed, made });
     }
 
     /// Starts a courier, and has it deliver what earlier runs have left.
@@ -413,7 +414,7 @@ impl Run {
             .filter_map(|(test, tally)| {
                 let known = self.tests.get(&test)?;
                 let measured = Measured::Test(Box::new(tally));
-                Some(summary(test, &known.kind.name, known.destinations.clone(), measured))
+                Some(summary(test, &known.of_type.name, known.destinations.clone(), measured))
             })
             .collect();
         if last {

@@ -13,7 +13,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -22,6 +21,7 @@ use std::path::{Path, PathBuf};
 use fs2::FileExt;
 use nix::fcntl::OFlag;
 
+use crate::label::Label;
 use crate::summary::Summary;
 
 const INTERVALS: &str = "intervals";
@@ -34,55 +34,6 @@ const PARTIAL: &str = ".partial";
 const REASON: &str = ".reason";
 /// The unit that st_blocks counts in, in bytes, whatever the file system.
 const BLOCK: u64 = 512;
-
-/// Names an interval of a run: `MINUTE.COPY.FROM-TO`, in seconds of the minute, with `.last` behind the last one.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Label {
-    /// The minute, as [`Minute::name`](crate::minute::Minute::name) has it.
-    pub minute: String,
-    /// Which run of the minute.
-    pub copy: u32,
-    /// The second of the minute it begins at.
-    pub from: u32,
-    /// The second of the minute it ends at.
-    pub to: u32,
-    /// Whether the run wrote no further one.
-    pub last: bool,
-}
-
-impl Label {
-    /// The run that wrote it, as its claim is named.
-    pub fn run(&self) -> String {
-        format!("{}.{}", self.minute, self.copy)
-    }
-
-    /// Reads a file's name; `None` when it is none of ours.
-    pub fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.split('.');
-        let (minute, copy, span) = (parts.next()?, parts.next()?, parts.next()?);
-        let last = match parts.next() {
-            None => false,
-            Some("last") => true,
-            Some(_) => return None,
-        };
-        let (from, to) = span.split_once('-')?;
-        let label = Self {
-            minute: minute.to_owned(),
-            copy: copy.parse().ok()?,
-            from: from.parse().ok()?,
-            to: to.parse().ok()?,
-            last,
-        };
-        (parts.next().is_none() && label.to_string() == name).then_some(label)
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { minute, copy, from, to, last } = self;
-        write!(f, "{minute}.{copy}.{from:02}-{to:02}{}", if *last { ".last" } else { "" })
-    }
-}
 
 /// The spool of one state folder.
 #[derive(Clone, Debug)]
@@ -206,7 +157,7 @@ impl Spool {
         self.files().iter().map(|file| file.bytes).sum()
     }
 
-    /// Removes the oldest until the spool holds at most `max` bytes; how many files went, for how many destinations.
+    /// Removes the oldest until the spool holds at most `max` bytes; how many intervals went, counted for each destination.
     pub fn trim(&self, max: u64) -> u64 {
         let mut files = self.files();
         files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -336,22 +287,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let spool = Spool::new(folder.path());
         (folder, spool)
-    }
-
-    #[test]
-    fn labels_are_the_names_of_files() {
-        #[track_caller]
-        fn check(name: &str, expect: Option<Label>) {
-            assert_eq!(Label::parse(name), expect, "{name}");
-            if let Some(label) = expect {
-                assert_eq!(label.to_string(), name);
-            }
-        }
-        check("20261121T0327Z.1.00-10", Some(label(0, false)));
-        check("20261121T0327Z.1.50-60.last", Some(label(50, true)));
-        for name in ["", "x", "20261121T0327Z.1.0-10", "20261121T0327Z.1.00-10.partial", "a.1.00-10.last.last", "..."] {
-            check(name, None);
-        }
     }
 
     #[test]

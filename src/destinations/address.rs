@@ -7,6 +7,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use anyhow::{Context, Error, anyhow};
 
 use super::Refusal;
+use crate::keys::Keys;
+
+/// Reads the key `address`, which can't be left out.
+pub(super) fn read(keys: &mut Keys<'_>) -> Option<String> {
+    let address = keys.address("address");
+    keys.required("address", address)
+}
 
 /// Every socket address of `address`, at least one, in the resolver's order.
 ///

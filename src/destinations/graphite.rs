@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow, bail};
 
-use super::address::{in_words, resolve};
+use super::address::{self, in_words, resolve};
 use super::{Destination, Occasion, Refusal, dotted};
 use crate::keys::Keys;
 use crate::summary::Summary;
@@ -30,8 +30,7 @@ struct Graphite {
 
 /// Reads `address`.
 pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
-    let address = keys.address("address");
-    let address = keys.required("address", address)?;
+    let address = address::read(keys)?;
     let prefix = prefix.unwrap_or_else(|| dotted::PREFIX.to_owned());
     Some(Box::new(Graphite { address, prefix }))
 }

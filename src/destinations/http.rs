@@ -6,7 +6,6 @@
 //! what decides is in files.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use anyhow::{Context, Error, anyhow};
 use reqwest::blocking::Client;
@@ -18,12 +17,9 @@ use rustls::{ClientConfig, RootCertStore};
 use super::{Destination, Occasion, Refusal, json};
 use crate::keys::Keys;
 use crate::summary::Summary;
-use crate::trust;
 
 /// What we call ourselves.
 const USER_AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
-/// The most bytes of a secret; tokens are far shorter.
-const MAX_SECRET: u64 = 16 << 10;
 
 /// Where batches go.
 struct Http {
@@ -75,23 +71,10 @@ fn parse_url(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
-/// The header that `bearer_file` stands for; what is wrong with it is refused.
+/// The header that `bearer_file` stands for.
 fn read_bearer(keys: &mut Keys<'_>) -> Option<HeaderValue> {
-    let path = keys.path("bearer_file")?;
-    let seen = "the file of \"bearer_file\"";
-    let contents = match trust::read(&path, MAX_SECRET, SystemTime::now()) {
-        Ok(contents) => contents,
-        Err(distrust) => {
-            keys.refuse(format!("{seen} {distrust}"), distrust.right());
-            return None;
-        }
-    };
-    let header = std::str::from_utf8(&contents.bytes).ok().map(str::trim).filter(|token| !token.is_empty());
-    let header = header.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
-    let Some(mut header) = header else {
-        keys.refuse(format!("{seen} holds no token"), "one line of text");
-        return None;
-    };
+    let token = keys.secret("bearer_file")?;
+    let mut header = HeaderValue::from_bytes(&[b"Bearer ", token.as_slice()].concat()).ok()?;
     header.set_sensitive(true);
     Some(header)
 }

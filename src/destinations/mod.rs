@@ -241,7 +241,7 @@ mod tests {
         );
         check(
             "kind = \"http\"\nurl = \"http://h/\"\nbearer_file = \"/secret/none\"",
-            &["x.toml: the file of \"bearer_file\" does not exist: a file was expected here; NOW"],
+            &["x.toml:3:15: the file \"bearer_file\" names does not exist: a file was expected here; NOW"],
         );
     }
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use statsd::client::{Client, Pipeline};
 
 use super::dotted::{self, Value};
-use super::{Destination, Occasion, Refusal, datagrams};
+use super::{Destination, Occasion, Refusal, address, datagrams};
 use crate::keys::Keys;
 use crate::summary::Summary;
 
@@ -28,8 +28,7 @@ struct Statsd {
 
 /// Reads `address`.
 pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
-    let address = keys.address("address");
-    let address = keys.required("address", address)?;
+    let address = address::read(keys)?;
     let prefix = prefix.unwrap_or_else(|| dotted::PREFIX.to_owned());
     Some(Box::new(Statsd { address, prefix }))
 }

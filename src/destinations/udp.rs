@@ -12,7 +12,7 @@ use std::net::UdpSocket;
 
 use anyhow::anyhow;
 
-use super::address::in_words;
+use super::address::{self, in_words};
 use super::{Destination, Occasion, Refusal, datagrams, json};
 use crate::keys::Keys;
 use crate::summary::Summary;
@@ -28,8 +28,7 @@ struct Udp {
 
 /// Reads `address`.
 pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
-    let address = keys.address("address");
-    let address = keys.required("address", address)?;
+    let address = address::read(keys)?;
     Some(Box::new(Udp { address, prefix }))
 }
 

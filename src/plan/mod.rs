@@ -33,7 +33,7 @@ pub struct Test {
     /// Its name, type, frequency and destinations.
     pub line: Line,
     /// What its type says.
-    pub kind: Type,
+    pub of_type: Type,
     /// The file its line is in.
     pub file: PathBuf,
 }
@@ -95,8 +95,8 @@ impl Plan {
             let place = |column| Some((number, line.columns[column]));
             let fault =
                 |column, seen, right| Fault { file: file.clone(), at: place(column), seen, right, now: LINE_NOW };
-            let kind = match types.get(&line.type_name) {
-                Found::Sound(kind) => kind.clone(),
+            let of_type = match types.get(&line.type_name) {
+                Found::Sound(of_type) => of_type.clone(),
                 Found::Faulty => continue,
                 Found::Unknown(right) => {
                     let seen = format!("unknown type {}", quote(&line.type_name));
@@ -116,7 +116,7 @@ impl Plan {
                 }
             }
             if sound {
-                plan.tests.insert(line.name.clone(), Test { line, kind, file });
+                plan.tests.insert(line.name.clone(), Test { line, of_type, file });
             }
         }
         for name in more_types {

@@ -18,8 +18,6 @@ use crate::kinds::timeout;
 
 /// The largest body that is sent, in bytes. It is kept in memory.
 const MAX_BODY: u64 = 64 << 20;
-/// The most a file with a password or token may hold, in bytes.
-const MAX_SECRET: u64 = 4 << 10;
 /// How canihaz calls itself.
 const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
 
@@ -140,12 +138,12 @@ fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap) -> Option<HeaderValue
             (!user.contains(|c: char| c == ':' || c.is_control())).then(|| user.to_owned())
         });
         let user = keys.required("user", user);
-        let password = secret(keys, "password_file");
+        let password = keys.secret("password_file");
         let password = keys.required("password_file", password);
         let together = [user?.as_bytes(), b":", &password?].concat();
         Some(format!("Basic {}", STANDARD.encode(together)).into_bytes())
     });
-    let bearer = secret(keys, "bearer_file").map(|token| [b"Bearer ", token.as_slice()].concat());
+    let bearer = keys.secret("bearer_file").map(|token| [b"Bearer ", token.as_slice()].concat());
     let ways = [basic.is_some(), bearer.is_some(), headers.contains_key(AUTHORIZATION)];
     if ways.into_iter().filter(|way| *way).count() > 1 {
         let key = if basic.is_some() { "basic" } else { "bearer_file" };
@@ -154,20 +152,6 @@ fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap) -> Option<HeaderValue
     let mut value = HeaderValue::try_from(basic.flatten().or(bearer)?).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// What a file with a secret holds, without the newline at its end.
-fn secret(keys: &mut Keys<'_>, key: &'static str) -> Option<Vec<u8>> {
-    let mut secret = keys.contents(key, MAX_SECRET)?;
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-        secret.pop_if(|last| *last == b'\r');
-    }
-    if secret.is_empty() || HeaderValue::from_bytes(&secret).is_err() {
-        keys.refuse_key(key, "what is in the file", "one line, not empty, without control characters");
-        return None;
-    }
-    Some(secret)
 }
 
 #[cfg(test)]
