@@ -1,4 +1,4 @@
-//! The thread that hits: a worker a test, and the intervals they are counted in.
+//! The thread that hits: a shift a test, and the intervals they are counted in.
 //!
 //! The engine is told what to run and tells, interval by interval, what came of
 //! it. It knows neither files nor destinations; nothing on its thread waits for
@@ -17,14 +17,14 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::kinds::{KindTarget, Type};
 use crate::pacer::{Pace, Pacer};
 use crate::recorder::Recorder;
+use crate::shift::{self, Shift, Terms};
 use crate::summary::Tally;
-use crate::timer::Timer;
-use crate::worker::{self, Terms, Worker};
+use crate::timer::{Alarm, Timer};
 
 /// The most tests that can't run of which each is told.
 const MOST_TOLD: usize = 10;
 
-/// How long the engine sleeps while it waits for nothing but its last workers.
+/// How long the engine sleeps while it waits for nothing but its last shifts.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The minute as the engine sees it.
@@ -88,7 +88,7 @@ pub struct Engine {
 
 /// One test, as the engine keeps it.
 struct Running {
-    orders: UnboundedSender<worker::Order<KindTarget>>,
+    orders: UnboundedSender<shift::Order<KindTarget>>,
     recorder: Rc<RefCell<Recorder>>,
     of_type: Type,
     target: Rc<KindTarget>,
@@ -100,7 +100,7 @@ struct Conductor<F> {
     tests: BTreeMap<String, Running>,
     /// The tests that can't run, with their frequencies.
     unable: BTreeMap<String, u64>,
-    workers: JoinSet<io::Result<()>>,
+    shifts: JoinSet<io::Result<()>>,
     report: F,
     closed: u32,
 }
@@ -120,7 +120,7 @@ impl Engine {
                 window,
                 tests: BTreeMap::new(),
                 unable: BTreeMap::new(),
-                workers: JoinSet::new(),
+                shifts: JoinSet::new(),
                 report,
                 closed,
             };
@@ -158,7 +158,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
     async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
         let mut timer = Timer::new()?;
         let mut stopping = false;
-        while !(self.workers.is_empty() && (stopping || Instant::now() >= self.window.end)) {
+        while !(self.shifts.is_empty() && (stopping || Instant::now() >= self.window.end)) {
             let alarm = self.alarm();
             tokio::select! {
                 biased;
@@ -169,11 +169,11 @@ impl<F: FnMut(Interval)> Conductor<F> {
                     Some(Order::Stop) | None => {
                         stopping = true;
                         for running in self.tests.values() {
-                            let _ = running.orders.send(worker::Order::Stop);
+                            let _ = running.orders.send(shift::Order::Stop);
                         }
                     }
                 },
-                Some(ended) = self.workers.join_next() => match ended {
+                Some(ended) = self.shifts.join_next() => match ended {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => log::error!("a test ended early: {error}"),
                     Err(error) => log::error!("a test ended early: {error}"),
@@ -201,7 +201,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
         };
         let terms = Terms { overtime: of_type.overtime as usize, when_busy: of_type.when_busy, grace: of_type.grace };
         if let Some(running) = self.tests.get_mut(&test) {
-            let _ = running.orders.send(worker::Order::Change(Rc::clone(&target), terms, pace, made));
+            let _ = running.orders.send(shift::Order::Change(Rc::clone(&target), terms, pace, made));
             running.of_type = of_type;
             running.target = target;
             running.active = true;
@@ -209,10 +209,11 @@ impl<F: FnMut(Interval)> Conductor<F> {
         }
         let recorder = Rc::new(RefCell::new(Recorder::default()));
         let pacer = Pacer::new(pace, made, self.window.end, seed);
-        match Worker::hire(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder)) {
-            Ok(worker) => {
+        match Timer::new() {
+            Ok(timer) => {
+                let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), timer);
                 let (orders, receiver) = mpsc::unbounded_channel();
-                self.workers.spawn_local(worker.work(receiver));
+                self.shifts.spawn_local(shift.work(receiver));
                 self.unable.remove(&test);
                 self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
             }
@@ -234,7 +235,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
     fn rest(&mut self, test: &str) {
         if let Some(running) = self.tests.get_mut(test) {
             running.active = false;
-            let _ = running.orders.send(worker::Order::Rest);
+            let _ = running.orders.send(shift::Order::Rest);
         }
     }
 
@@ -245,7 +246,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
         match (boundary < self.window.end, now < self.window.end) {
             (true, _) => boundary,
             (false, true) => self.window.end,
-            // Workers are ending on their own; the last interval waits for them.
+            // Shifts are ending on their own; the last interval waits for them.
             (false, false) => now + IDLE,
         }
     }

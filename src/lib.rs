@@ -5,7 +5,7 @@
 //! # The way of the data
 //!
 //! ```text
-//! cron ─▶ canihaz ─▶ stop file? ─▶ slot (1 of 3) ─▶ plan (files) ─▶ for each test: worker
+//! cron ─▶ canihaz ─▶ stop file? ─▶ slot (1 of 3) ─▶ plan (files) ─▶ for each test: shift
 //!                                                                 pacer ─▶ target ─▶ gossip ─▶ recorder
 //!                            destination ◀─ courier ◀─ spool (disk) ◀─ keeper ◀─ summary ◀─────────┘
 //! ```
@@ -19,7 +19,7 @@
 //! - the minute: [`run`], [`places`], [`settings`], [`logging`], [`minute`], [`slot`], [`stop`], [`watch`],
 //!   [`marks`], [`reported`]
 //! - what is to run: [`plan`]
-//! - what hits: [`engine`], and on its thread a [`worker`] a test
+//! - what hits: [`engine`], and on its thread a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`recorder`], [`gossip`],
@@ -61,6 +61,7 @@ pub mod recorder;
 pub mod reported;
 pub mod run;
 pub mod settings;
+pub mod shift;
 pub mod slot;
 pub mod spool;
 pub mod stop;
@@ -69,4 +70,3 @@ pub mod target;
 pub mod timer;
 pub mod trust;
 pub mod watch;
-pub mod worker;

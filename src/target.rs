@@ -5,6 +5,7 @@
 //! `overtime` times), and is cancelled by being dropped.
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes sent, as counted at the socket (TLS records included).
     pub bytes_out: u64,
+    /// When the hit began, where the target knows better than that it was called.
+    pub started: Option<Instant>,
+    /// When it was over, where the target knows better than that it was found to be.
+    pub ended: Option<Instant>,
 }
 
 /// Why a hit failed.

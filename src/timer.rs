@@ -11,6 +11,17 @@ use nix::time::clock_gettime;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// What wakes whoever has to do something at a given moment, and tells the time.
+pub trait Alarm {
+    /// What time it is.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Waits until `moment`, which may have passed. Dropping the future is fine.
+    fn at(&mut self, moment: Instant) -> impl Future<Output = io::Result<()>>;
+}
+
 /// One alarm; set again, it forgets what it was set to.
 pub struct Timer {
     fd: AsyncFd<Fd>,
@@ -52,12 +63,14 @@ impl Timer {
         let fd = unsafe { AsyncFd::register_with_interest(Fd(fd), Interest::READABLE) }?;
         Ok(Self { fd, epoch, set: None })
     }
+}
 
+impl Alarm for Timer {
     /// Waits until `moment`, which may have passed. Dropping the future is fine.
     ///
     /// # Errors
     /// When the kernel refuses the timer.
-    pub async fn at(&mut self, moment: Instant) -> io::Result<()> {
+    async fn at(&mut self, moment: Instant) -> io::Result<()> {
         if self.set != Some(moment) {
             // Zero would disarm it.
             let (epoch, kernel) = self.epoch;

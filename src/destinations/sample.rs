@@ -100,6 +100,6 @@ fn ended(due: Instant, number: u64, reason: Option<Reason>) -> Ended {
         end: start + Duration::from_millis(number),
         blocked: Duration::ZERO,
         late: Duration::ZERO,
-        outcome: Outcome { failure, bytes_in: 200, bytes_out: 100 },
+        outcome: Outcome { failure, bytes_in: 200, bytes_out: 100, ..Outcome::default() },
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::keys::{Keys, Source};
 use crate::pacer::Arrivals;
+use crate::shift::WhenBusy;
 use crate::target::{Outcome, Target};
-use crate::worker::WhenBusy;
 
 /// What happens while a type's file is wrong.
 pub const NOW: &str = "tests of this type do not run";

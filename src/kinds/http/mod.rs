@@ -131,6 +131,6 @@ impl Target for HttpTarget {
             Ok(failure) => failure,
             Err(_) => Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout))),
         };
-        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent() }
+        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), ..Outcome::default() }
     }
 }

@@ -1,10 +1,11 @@
-//! Hits one target when its pacer says so, and tells the recorder of each hit.
+//! One shift of work: hits one target when its pacer says so, and tells the recorder of each hit.
 //!
-//! A worker owns one test in one minute. It lives until the minute has ended
-//! and nothing is in flight, also while its test is away (a removed file may
-//! come back), so that what was sent is never sent again. It decides what a due
-//! hit does when `overtime` hits are in flight; when hits are due is the
-//! pacer's affair, what they do the target's.
+//! A shift is one test in one minute, or one worker for as long as it was asked
+//! to work. It lasts until its end has come and nothing is in flight, also while
+//! its test is away (a removed file may come back), so that what was sent is
+//! never sent again. It decides what a due hit does when `overtime` hits are in
+//! flight; when hits are due is the pacer's affair, what they do the target's,
+//! what time it is the [`Alarm`]'s.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -24,7 +25,7 @@ use crate::gossip::{Ended, Gossip};
 use crate::pacer::{Due, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::target::{Failure, Outcome, Reason, Target};
-use crate::timer::Timer;
+use crate::timer::Alarm;
 
 /// A generator later than this spreads what is overdue instead of sending it in a burst.
 const BEHIND: Duration = Duration::from_millis(10);
@@ -53,7 +54,7 @@ pub struct Terms {
     pub grace: Duration,
 }
 
-/// What a worker is told while it works.
+/// What a shift is told while it lasts.
 pub enum Order<T> {
     /// Go on with this target, these terms and this pace, from the moment on that the plan was made.
     Change(Rc<T>, Terms, Pace, Instant),
@@ -63,52 +64,52 @@ pub enum Order<T> {
     Stop,
 }
 
-/// Hits one target in one minute.
-pub struct Worker<T> {
+/// Hits one target until a given moment.
+pub struct Shift<T, A> {
     target: Rc<T>,
     terms: Terms,
     pacer: Pacer,
     end: Instant,
     resting: bool,
-    in_flight: FuturesUnordered<Flight>,
+    in_flight: FuturesUnordered<InFlight>,
     recorder: Rc<RefCell<Recorder>>,
-    timer: Timer,
+    alarm: A,
 }
 
-/// One hit in flight.
+/// When a hit was due, and when it did start.
+#[derive(Clone, Copy)]
 struct Flight {
     due: Due,
     start: Instant,
+}
+
+/// One hit on its way.
+struct InFlight {
+    flight: Flight,
     hit: CatchUnwind<AssertUnwindSafe<LocalBoxFuture<'static, Outcome>>>,
 }
 
-impl<T: Target + 'static> Worker<T> {
-    /// A worker that will start hits before `end`, as `pacer` says, and tell `recorder`.
-    ///
-    /// # Errors
-    /// When no descriptor is left for its timer.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn hire(
+impl<T: Target + 'static, A: Alarm> Shift<T, A> {
+    /// A shift that will start hits before `end`, as `pacer` says, and tell `recorder`.
+    pub fn new(
         target: Rc<T>,
         terms: Terms,
         pacer: Pacer,
         end: Instant,
         recorder: Rc<RefCell<Recorder>>,
-    ) -> io::Result<Self> {
-        let timer = Timer::new()?;
-        Ok(Self { target, terms, pacer, end, resting: false, in_flight: FuturesUnordered::new(), recorder, timer })
+        alarm: A,
+    ) -> Self {
+        Self { target, terms, pacer, end, resting: false, in_flight: FuturesUnordered::new(), recorder, alarm }
     }
 
-    /// Works until the minute is over and the last hit has ended, its grace has
+    /// Works until the end has come and the last hit has ended, its grace has
     /// passed, or a stop is ordered; every planned hit is accounted for then.
     ///
     /// # Errors
     /// When the kernel refuses the timer.
     pub async fn work(mut self, mut orders: UnboundedReceiver<Order<T>>) -> io::Result<()> {
         loop {
-            let now = Instant::now();
+            let now = self.alarm.now();
             self.start_due(now);
             if now >= self.end && self.in_flight.is_empty() {
                 break;
@@ -117,7 +118,7 @@ impl<T: Target + 'static> Worker<T> {
                 self.cut(now);
                 break;
             }
-            let alarm = self.alarm(now);
+            let look = self.look_again(now);
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -128,8 +129,8 @@ impl<T: Target + 'static> Worker<T> {
                         return Ok(());
                     }
                 },
-                Some(ended) = self.in_flight.next() => self.land(&ended),
-                rung = self.timer.at(alarm) => rung?,
+                Some((flight, outcome)) = self.in_flight.next() => self.land(&flight, outcome),
+                rung = self.alarm.at(look) => rung?,
             }
         }
         self.settle();
@@ -162,22 +163,24 @@ impl<T: Target + 'static> Worker<T> {
         self.recorder.borrow_mut().hear(&Gossip::BeforeTarget);
         let target = Rc::clone(&self.target);
         let hit: LocalBoxFuture<'static, Outcome> = Box::pin(async move { target.hit(due.number).await });
-        self.in_flight.push(Flight { due, start: Instant::now(), hit: AssertUnwindSafe(hit).catch_unwind() });
+        let hit = AssertUnwindSafe(hit).catch_unwind();
+        self.in_flight.push(InFlight { flight: Flight { due, start: self.alarm.now() }, hit });
     }
 
     /// Counts a hit that has ended; if others waited for its place, they are spread from that moment on.
-    fn land(&mut self, ended: &Ended) {
+    fn land(&mut self, flight: &Flight, outcome: Outcome) {
+        let ended = flight.ended(self.alarm.now(), outcome);
         if self.in_flight.len() + 1 >= self.terms.overtime && self.terms.when_busy == WhenBusy::Wait {
             self.pacer.unblock(ended.end);
         }
         if let Some(failure) = &ended.outcome.failure {
             log::debug!("a hit failed: {}: {}", failure.reason, failure.detail);
         }
-        self.recorder.borrow_mut().hear(&Gossip::AfterTarget(ended));
+        self.recorder.borrow_mut().hear(&Gossip::AfterTarget(&ended));
     }
 
     /// When to look again, should nothing else happen.
-    fn alarm(&self, now: Instant) -> Instant {
+    fn look_again(&self, now: Instant) -> Instant {
         if now >= self.end {
             return self.cut_off();
         }
@@ -217,7 +220,7 @@ impl<T: Target + 'static> Worker<T> {
 
     /// Fails what is still in flight when grace is over, with the time it had.
     fn cut(&mut self, now: Instant) {
-        for flight in &self.in_flight {
+        for InFlight { flight, .. } in &self.in_flight {
             let failure = Failure::new(Reason::Deadline, "still in flight when the minute's grace was over");
             let outcome = Outcome { failure: Some(failure), ..Outcome::default() };
             self.recorder.borrow_mut().hear(&Gossip::AfterTarget(&flight.ended(now, outcome)));
@@ -234,21 +237,24 @@ impl<T: Target + 'static> Worker<T> {
 }
 
 impl Flight {
-    fn ended(&self, end: Instant, outcome: Outcome) -> Ended {
+    /// What came of it: measured by the target where it knows better, else by whoever looked at `now`.
+    fn ended(&self, now: Instant, outcome: Outcome) -> Ended {
         let Due { at, blocked, late, .. } = self.due;
-        Ended { due: at, start: self.start, end, blocked, late, outcome }
+        let start = outcome.started.map_or(self.start, |started| started.clamp(self.start, now));
+        let end = outcome.ended.map_or(now, |ended| ended.clamp(start, now));
+        Ended { due: at, start, end, blocked, late, outcome }
     }
 }
 
-impl Future for Flight {
-    type Output = Ended;
+impl Future for InFlight {
+    type Output = (Flight, Outcome);
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.hit.poll_unpin(context)).unwrap_or_else(|_| Outcome {
             failure: Some(Failure::new(Reason::Panic, "the target panicked")),
             ..Outcome::default()
         });
-        Poll::Ready(self.ended(Instant::now(), outcome))
+        Poll::Ready((self.flight, outcome))
     }
 }
 
@@ -263,6 +269,7 @@ mod tests {
     use super::*;
     use crate::pacer::Arrivals;
     use crate::summary::Tally;
+    use crate::timer::Timer;
 
     /// What the hits of a test do, by their number, and how many were in flight at most.
     struct Script<F> {
@@ -309,9 +316,10 @@ mod tests {
             let now = Instant::now();
             let pacer = Pacer::new(pace(frequency), now, now + window, 1);
             let recorder = Rc::new(RefCell::new(Recorder::default()));
-            let worker = Worker::hire(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder)).unwrap();
+            let timer = Timer::new().unwrap();
+            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), timer);
             let (orders, receiver) = mpsc::unbounded_channel();
-            let (worked, ()) = tokio::join!(worker.work(receiver), meanwhile(orders.clone()));
+            let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
             let tally = recorder.borrow_mut().close();
             Finished { tally, most: target.most.get() }
