@@ -44,8 +44,11 @@ pub mod courier;
 pub mod ctl;
 pub mod destinations;
 pub mod engine;
+mod error;
+mod farm;
 pub mod fault;
 pub mod gossip;
+mod gossiper;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;
@@ -57,6 +60,7 @@ pub mod minute;
 pub mod pacer;
 pub mod places;
 pub mod plan;
+mod rate;
 pub mod recorder;
 pub mod reported;
 pub mod run;
@@ -70,3 +74,20 @@ pub mod target;
 pub mod timer;
 pub mod trust;
 pub mod watch;
+mod worker;
+
+pub use self::error::Error;
+pub use self::farm::{Force, farm, force, work};
+#[doc(inline)]
+pub use self::gossip::{Ended, Gossip};
+pub use self::gossiper::{Gossiper, Gossips};
+#[doc(inline)]
+pub use self::pacer::{Arrivals, Due};
+pub use self::rate::Rate;
+#[doc(inline)]
+pub use self::shift::WhenBusy;
+#[doc(inline)]
+pub use self::summary::Tally;
+#[doc(inline)]
+pub use self::target::{Answer, Failure, Numbered, Outcome, Reason, Target, numbered};
+pub use self::worker::{Config, Worker};

@@ -65,6 +65,8 @@ pub struct Due {
 #[derive(Clone, Debug)]
 pub struct Pacer {
     pace: Pace,
+    /// What the frequency is counted in, in ns: with it, the test's own rate.
+    per_ns: u128,
     end: Instant,
     taken: u64,
     left: u64,
@@ -88,9 +90,19 @@ struct Stretch {
 impl Pacer {
     /// Plans `pace.frequency` hits from `now` until before `end`. `seed` makes random arrivals repeatable.
     pub fn new(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        Self::counted_in(MINUTE_NS, pace, now, end, seed)
+    }
+
+    /// The same for `pace.frequency` hits not in a minute, but in the time from `now` to `end`.
+    pub fn within(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        Self::counted_in(end.saturating_duration_since(now).as_nanos().max(1), pace, now, end, seed)
+    }
+
+    fn counted_in(per_ns: u128, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
         let stretch = Stretch { origin: now, phase: pace.phase, count: 0, dealt: 0, drawn: now };
         let mut pacer = Self {
             pace,
+            per_ns,
             end,
             taken: 0,
             left: pace.frequency,
@@ -196,7 +208,7 @@ impl Pacer {
         let densest = u128::from(self.pace.frequency) * u128::from(self.pace.max_catch_up);
         let fits = match window {
             0 => 0,
-            _ => u64::try_from((window * densest / MINUTE_NS).max(1)).unwrap_or(u64::MAX),
+            _ => u64::try_from((window * densest / self.per_ns).max(1)).unwrap_or(u64::MAX),
         };
         self.stretch = Stretch { origin: now, phase, count: self.left.min(fits), dealt: 0, drawn: now };
         // Of random arrivals the first is due at once only where it has waited already.
@@ -294,6 +306,18 @@ mod tests {
         // Never less than one.
         check(1, 59_500, 1);
         check(1, 59_900, 0);
+    }
+
+    #[test]
+    fn within_a_window_of_its_own_a_pace_catches_up_as_densely_as_in_a_minute() {
+        let begin = Instant::now();
+        let end = begin + ms(2_000);
+        let mut pacer = Pacer::within(Pace { phase: 0, ..pace(200) }, begin, end, 1);
+        assert_eq!(drain(&mut pacer.clone()).len(), 200);
+        assert_eq!(pacer.take().map(|due| due.at), Some(begin));
+        // Ten times the own rate of 100 a second for the last 50 ms.
+        pacer.unblock(begin + ms(1_950));
+        assert_eq!(drain(&mut pacer).len(), 50);
     }
 
     #[test]

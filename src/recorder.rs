@@ -11,11 +11,11 @@ pub struct Recorder {
 
 impl Recorder {
     /// Counts one event.
-    pub fn hear(&mut self, gossip: &Gossip<'_>) {
+    pub fn hear(&mut self, gossip: &Gossip) {
         match gossip {
-            Gossip::BeforeTarget => {}
-            Gossip::AfterTarget(ended) => self.tally.record(ended),
-            Gossip::Canceled => self.tally.canceled += 1,
+            Gossip::BeforeTarget(_) => {}
+            Gossip::AfterTarget { ended, .. } => self.tally.record(ended),
+            Gossip::Canceled(_) => self.tally.canceled += 1,
         }
     }
 

@@ -1,0 +1,181 @@
+//! Work in one call: of one worker, of several, or of as many as are alike.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::error::Error;
+use crate::rate::Rate;
+use crate::summary::Tally;
+use crate::target::Target;
+use crate::worker::Worker;
+
+/// Hits `target` at `rate` for `duration`: hires a worker and lets it [work](Worker::work).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// use std::time::Duration;
+/// use canihaz::{Rate, work};
+///
+/// let target = async || Ok::<_, std::io::Error>("pong");
+/// let tally = work(Rate::per_second(100), Duration::from_millis(50), target).await?;
+/// assert_eq!(tally.ok, 5);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`Worker::work`].
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O enabled.
+pub async fn work(rate: Rate, duration: Duration, target: impl Target + 'static) -> Result<Tally, Error> {
+    Worker::hire("work", target).work(rate, duration).await
+}
+
+/// Lets `workers` work side by side for `duration`, each of them at `rate`, and
+/// gives back what each measured, in their order; at once when there are none.
+///
+/// Their hits take turns: those of the second of four come a quarter of their
+/// distance after the first's. When one fails, all are canceled: none begins
+/// if one can't, and if one stops later, the others do; their hits in flight
+/// are dropped, and their gossipers hear of it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// use std::time::Duration;
+/// use canihaz::{Rate, Worker, farm};
+///
+/// let workers = [
+///     Worker::hire("browse", async || Ok::<_, String>("a page")),
+///     Worker::hire("buy", async || Err::<&str, _>("sold out")),
+/// ];
+/// let tallies = farm(Rate::per_second(100), Duration::from_millis(50), &workers).await?;
+/// assert_eq!((tallies[0].ok, tallies[1].failed), (5, 5));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The first that a worker had, as [`Worker::work`].
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O enabled.
+pub async fn farm(rate: Rate, duration: Duration, workers: &[Worker]) -> Result<Vec<Tally>, Error> {
+    let stints = workers.iter().map(|worker| worker.agree(rate, duration)).collect::<Result<Vec<_>, _>>()?;
+    let stoppers: Vec<_> = stints.iter().map(|stint| stint.stopper()).collect();
+    let turn = |number: usize| ((number as u128) << 32) / workers.len() as u128;
+    let working = stints.into_iter().enumerate().map(async |(number, stint)| {
+        let phase = u32::try_from(turn(number)).expect("a number is less than their count");
+        (number, stint.shifted(phase).work().await)
+    });
+    let mut working: FuturesUnordered<_> = working.collect();
+    let mut tallies = vec![Tally::default(); workers.len()];
+    let mut failed = None;
+    while let Some((number, worked)) = working.next().await {
+        match worked {
+            Ok(tally) => tallies[number] = tally,
+            Err(error) => {
+                stoppers.iter().for_each(|stopper| stopper.stop());
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    failed.map_or(Ok(tallies), Err)
+}
+
+/// A farm of workers that are alike, as many as one likes: all hit `target`,
+/// each of them at `rate`, for `duration`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// use std::time::Duration;
+/// use canihaz::{Rate, force};
+///
+/// let target = async || Ok::<_, String>("pong");
+/// let force = force(Rate::per_second(100), Duration::from_millis(50), target);
+/// for amount in 1..=3 {
+///     assert_eq!(force.of(amount).await?.ok, 5 * amount as u64);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn force(rate: Rate, duration: Duration, target: impl Target + 'static) -> Force {
+    Force { rate, duration, pattern: Worker::hire("force", target) }
+}
+
+/// Farms as many workers as it is told to; made by [`force`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// # use std::time::Duration;
+/// # use canihaz::{Rate, force};
+/// # let target = async || Ok::<_, String>("pong");
+/// let tally = force(Rate::per_second(100), Duration::from_millis(50), target).of(4).await?;
+/// assert_eq!(tally.ok, 20);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Force {
+    rate: Rate,
+    duration: Duration,
+    /// What all of them are like.
+    pattern: Worker,
+}
+
+impl Force {
+    /// What each of the workers is offered; overtime is each worker's own.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use canihaz::{Rate, force};
+    /// # let target = async || Ok::<_, String>("pong");
+    /// let force = force(Rate::per_second(100), Duration::from_millis(50), target).offers(|worker| worker.overtime(10));
+    /// ```
+    #[must_use]
+    pub fn offers(mut self, offer: impl FnOnce(Worker) -> Worker) -> Self {
+        self.pattern = offer(self.pattern);
+        self
+    }
+
+    /// [Farms](farm) `amount` workers, and gives back what they measured
+    /// together; at once for an amount of 0.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), canihaz::Error> {
+    /// # use std::time::Duration;
+    /// # use canihaz::{Rate, force};
+    /// # let target = async || Ok::<_, String>("pong");
+    /// let force = force(Rate::per_second(100), Duration::from_millis(50), target);
+    /// assert_eq!(force.of(2).await?.planned(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`farm`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O enabled.
+    pub async fn of(&self, amount: usize) -> Result<Tally, Error> {
+        let workers: Vec<_> = (0..amount).map(|number| self.pattern.like(format!("force #{number}"))).collect();
+        let mut together = Tally::default();
+        for tally in farm(self.rate, self.duration, &workers).await? {
+            together.merge(&tally);
+        }
+        Ok(together)
+    }
+}
+
+impl fmt::Debug for Force {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Force({} for {:?}, {:?})", self.rate, self.duration, self.pattern)
+    }
+}
