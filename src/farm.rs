@@ -1,7 +1,7 @@
 //! Work in one call: of one worker, of several, or of as many as are alike.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::rate::Rate;
 use crate::summary::Tally;
 use crate::target::Target;
-use crate::worker::Worker;
+use crate::worker::{Stint, Stopper, Worker};
 
 /// Hits `target` at `rate` for `duration`: hires a worker and lets it [work](Worker::work).
 ///
@@ -21,8 +21,8 @@ use crate::worker::Worker;
 /// use canihaz::{Rate, work};
 ///
 /// let target = async || Ok::<_, std::io::Error>("pong");
-/// let tally = work(Rate::per_second(100), Duration::from_millis(50), target).await?;
-/// assert_eq!(tally.ok, 5);
+/// let tally = work(Rate::per_second(20), Duration::from_millis(100), target).await?;
+/// assert_eq!(tally.ok, 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -54,8 +54,8 @@ pub async fn work(rate: Rate, duration: Duration, target: impl Target + 'static)
 ///     Worker::hire("browse", async || Ok::<_, String>("a page")),
 ///     Worker::hire("buy", async || Err::<&str, _>("sold out")),
 /// ];
-/// let tallies = farm(Rate::per_second(100), Duration::from_millis(50), &workers).await?;
-/// assert_eq!((tallies[0].ok, tallies[1].failed), (5, 5));
+/// let tallies = farm(Rate::per_second(20), Duration::from_millis(100), &workers).await?;
+/// assert_eq!((tallies[0].ok, tallies[1].failed), (2, 2));
 /// # Ok(())
 /// # }
 /// ```
@@ -66,8 +66,10 @@ pub async fn work(rate: Rate, duration: Duration, target: impl Target + 'static)
 /// # Panics
 /// Outside of a tokio runtime with I/O enabled.
 pub async fn farm(rate: Rate, duration: Duration, workers: &[Worker]) -> Result<Vec<Tally>, Error> {
-    let stints = workers.iter().map(|worker| worker.agree(rate, duration)).collect::<Result<Vec<_>, _>>()?;
-    let stoppers: Vec<_> = stints.iter().map(|stint| stint.stopper()).collect();
+    let begin = Instant::now();
+    let stints: Result<Vec<_>, _> = workers.iter().map(|worker| worker.agree(rate, duration, begin)).collect();
+    let stints = stints?;
+    let stoppers: Vec<_> = stints.iter().map(Stint::stopper).collect();
     let turn = |number: usize| ((number as u128) << 32) / workers.len() as u128;
     let working = stints.into_iter().enumerate().map(async |(number, stint)| {
         let phase = u32::try_from(turn(number)).expect("a number is less than their count");
@@ -80,7 +82,7 @@ pub async fn farm(rate: Rate, duration: Duration, workers: &[Worker]) -> Result<
         match worked {
             Ok(tally) => tallies[number] = tally,
             Err(error) => {
-                stoppers.iter().for_each(|stopper| stopper.stop());
+                stoppers.iter().for_each(Stopper::stop);
                 failed.get_or_insert(error);
             }
         }
@@ -98,9 +100,9 @@ pub async fn farm(rate: Rate, duration: Duration, workers: &[Worker]) -> Result<
 /// use canihaz::{Rate, force};
 ///
 /// let target = async || Ok::<_, String>("pong");
-/// let force = force(Rate::per_second(100), Duration::from_millis(50), target);
+/// let force = force(Rate::per_second(20), Duration::from_millis(100), target);
 /// for amount in 1..=3 {
-///     assert_eq!(force.of(amount).await?.ok, 5 * amount as u64);
+///     assert_eq!(force.of(amount).await?.ok, 2 * amount as u64);
 /// }
 /// # Ok(())
 /// # }
@@ -117,8 +119,8 @@ pub fn force(rate: Rate, duration: Duration, target: impl Target + 'static) -> F
 /// # use std::time::Duration;
 /// # use canihaz::{Rate, force};
 /// # let target = async || Ok::<_, String>("pong");
-/// let tally = force(Rate::per_second(100), Duration::from_millis(50), target).of(4).await?;
-/// assert_eq!(tally.ok, 20);
+/// let tally = force(Rate::per_second(20), Duration::from_millis(100), target).of(4).await?;
+/// assert_eq!(tally.ok, 8);
 /// # Ok(())
 /// # }
 /// ```
@@ -136,7 +138,7 @@ impl Force {
     /// # use std::time::Duration;
     /// # use canihaz::{Rate, force};
     /// # let target = async || Ok::<_, String>("pong");
-    /// let force = force(Rate::per_second(100), Duration::from_millis(50), target).offers(|worker| worker.overtime(10));
+    /// let force = force(Rate::per_second(20), Duration::from_millis(100), target).offers(|worker| worker.overtime(10));
     /// ```
     #[must_use]
     pub fn offers(mut self, offer: impl FnOnce(Worker) -> Worker) -> Self {
@@ -153,8 +155,8 @@ impl Force {
     /// # use std::time::Duration;
     /// # use canihaz::{Rate, force};
     /// # let target = async || Ok::<_, String>("pong");
-    /// let force = force(Rate::per_second(100), Duration::from_millis(50), target);
-    /// assert_eq!(force.of(2).await?.planned(), 10);
+    /// let force = force(Rate::per_second(20), Duration::from_millis(100), target);
+    /// assert_eq!(force.of(2).await?.planned(), 4);
     /// # Ok(())
     /// # }
     /// ```

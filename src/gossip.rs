@@ -53,6 +53,20 @@ impl fmt::Display for Gossip {
 }
 
 /// A hit from its due to its end.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use canihaz::{Due, Ended, Outcome};
+///
+/// // Due now, but all connections were in use for 2 s; begun 1 ms late; took 5 ms.
+/// let at = Instant::now();
+/// let due = Due { number: 0, at, blocked: Duration::from_secs(2), late: Duration::ZERO };
+/// let (start, end) = (at + Duration::from_millis(1), at + Duration::from_millis(6));
+/// let ended = Ended::new(due, start, end, Outcome::default());
+/// assert_eq!(ended.service(), Duration::from_millis(5));
+/// assert_eq!(ended.lag(), Duration::from_millis(1));
+/// assert_eq!(ended.response(), Duration::from_millis(2006));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// When the hit was meant to start: its last due, if catch-up moved it.

@@ -58,8 +58,8 @@ const SECONDS_OF_ROOM: u64 = 2;
 ///
 /// let failures = Arc::new(Failures::default());
 /// let worker = Worker::hire("shop", async || Err::<&str, _>("sold out")).gossips(Arc::clone(&failures));
-/// worker.work(Rate::per_second(1000), Duration::from_millis(10)).await?;
-/// assert_eq!(failures.0.load(Ordering::Relaxed), 10);
+/// worker.work(Rate::per_second(20), Duration::from_millis(100)).await?;
+/// assert_eq!(failures.0.load(Ordering::Relaxed), 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -97,7 +97,7 @@ impl<G: Gossiper> Gossiper for Arc<G> {
 /// impl Gossiper for Talkative {
 ///     async fn listen(&self, worker: Config, mut gossips: Gossips) {
 ///         while let Some(gossip) = gossips.next().await {
-///             println!("{}: {gossip}", worker.name);
+///             println!("{worker}: {gossip}");
 ///         }
 ///     }
 /// }
@@ -213,5 +213,77 @@ impl Ear {
             room.forget();
             let _ = self.told.send(Gossip::Canceled(due));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::gossip::Ended;
+    use crate::target::Outcome;
+
+    /// An ear, and what is heard through it, with room for `room` hits.
+    fn ear(room: usize) -> (Ear, Gossips) {
+        let (told, heard) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(room));
+        (Ear { told, room: Arc::clone(&room) }, Gossips { told: heard, room })
+    }
+
+    fn due(number: u64) -> Due {
+        Due { number, at: Instant::now(), blocked: std::time::Duration::ZERO, late: std::time::Duration::ZERO }
+    }
+
+    fn after(number: u64) -> Gossip {
+        let due = due(number);
+        Gossip::AfterTarget { number, ended: Ended::new(due, due.at, due.at, Outcome::default()) }
+    }
+
+    fn heard(gossips: &mut Gossips) -> Option<String> {
+        gossips.next().now_or_never().flatten().map(|gossip| gossip.to_string())
+    }
+
+    #[test]
+    fn before_waits_for_room_and_after_never_does() {
+        let (ear, mut gossips) = ear(2);
+        assert_eq!(ear.before(due(0)).now_or_never(), Some(()));
+        assert_eq!(ear.before(due(1)).now_or_never(), Some(()));
+        let mut third = Box::pin(ear.before(due(2)));
+        assert_eq!(third.as_mut().now_or_never(), None);
+        ear.after(after(0));
+        ear.after(after(1));
+        assert_eq!(heard(&mut gossips).as_deref(), Some("before-target"));
+        assert_eq!(third.now_or_never(), Some(()));
+        for expect in ["before-target", "after-target", "after-target", "before-target"] {
+            assert_eq!(heard(&mut gossips).as_deref(), Some(expect));
+        }
+    }
+
+    #[test]
+    fn canceled_is_told_only_where_there_is_room() {
+        let (ear, mut gossips) = ear(2);
+        for number in 0..5 {
+            ear.canceled(due(number));
+        }
+        assert_eq!(heard(&mut gossips).as_deref(), Some("canceled"));
+        ear.canceled(due(5));
+        assert_eq!(heard(&mut gossips).as_deref(), Some("canceled"));
+        assert_eq!(heard(&mut gossips).as_deref(), Some("canceled"));
+        assert_eq!(heard(&mut gossips), None);
+    }
+
+    #[test]
+    fn who_has_left_keeps_nobody_waiting() {
+        let (ear, gossips) = ear(1);
+        assert_eq!(ear.before(due(0)).now_or_never(), Some(()));
+        let mut second = Box::pin(ear.before(due(1)));
+        assert_eq!(second.as_mut().now_or_never(), None);
+        drop(gossips);
+        assert_eq!(second.now_or_never(), Some(()));
+        ear.after(after(0));
+        ear.canceled(due(2));
     }
 }

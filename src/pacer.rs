@@ -15,6 +15,12 @@ use crate::backlog::Backlog;
 const MINUTE_NS: u128 = 60_000_000_000;
 
 /// How the dues of a minute lie.
+///
+/// ```
+/// use canihaz::{Arrivals, Worker};
+///
+/// let crowd = Worker::hire("shop", async || Ok::<_, String>("pong")).arrivals(Arrivals::Poisson);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Arrivals {
     /// At equal distances.
@@ -38,6 +44,18 @@ pub struct Pace {
 }
 
 /// One hit that is to be started.
+///
+/// ```
+/// use canihaz::{Due, Gossip};
+///
+/// /// How long the hits before this one kept it waiting.
+/// fn waited(gossip: &Gossip) -> Option<std::time::Duration> {
+///     match gossip {
+///         Gossip::BeforeTarget(Due { blocked, .. }) => Some(*blocked),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Due {
     /// Counts the test's hits in this minute from 0.

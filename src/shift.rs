@@ -34,6 +34,12 @@ const BEHIND: Duration = Duration::from_millis(10);
 const CUT: Duration = Duration::from_millis(20);
 
 /// What a due hit does when `overtime` hits are in flight.
+///
+/// ```
+/// use canihaz::{WhenBusy, Worker};
+///
+/// let patient = Worker::hire("shop", async || Ok::<_, String>("pong")).overtime(1).when_busy(WhenBusy::Wait);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum WhenBusy {
     /// It waits for one to end; the hits behind it catch up, evenly.

@@ -26,8 +26,8 @@ use crate::pacer::Due;
 /// use canihaz::{Rate, work};
 ///
 /// let target = async || Ok::<_, std::io::Error>("pong");
-/// let tally = work(Rate::per_second(1000), Duration::from_millis(5), target).await?;
-/// assert_eq!((tally.ok, tally.failed), (5, 0));
+/// let tally = work(Rate::per_second(20), Duration::from_millis(100), target).await?;
+/// assert_eq!((tally.ok, tally.failed), (2, 0));
 /// # Ok(())
 /// # }
 /// ```
@@ -53,8 +53,8 @@ use crate::pacer::Due;
 /// # async fn main() -> Result<(), canihaz::Error> {
 /// # use std::time::Duration;
 /// # use canihaz::{Rate, work};
-/// let tally = work(Rate::per_second(1000), Duration::from_millis(6), Moody).await?;
-/// assert_eq!((tally.ok, tally.failures[&Reason::Status], tally.bytes_in), (4, 2, 16));
+/// let tally = work(Rate::per_second(20), Duration::from_millis(150), Moody).await?;
+/// assert_eq!((tally.ok, tally.failures[&Reason::Status], tally.bytes_in), (2, 1, 8));
 /// # Ok(())
 /// # }
 /// ```
@@ -126,6 +126,12 @@ pub struct Outcome {
 pub struct Answer(Arc<dyn fmt::Display + Send + Sync>);
 
 /// A closure that is told the number of the hit; made by [`numbered`].
+///
+/// ```
+/// use canihaz::{Worker, numbered};
+///
+/// let worker = Worker::hire("shop", numbered(async |number| Ok::<_, String>(number)));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Numbered<F>(F);
 
@@ -153,9 +159,9 @@ pub struct Failure {
 /// use std::time::Duration;
 /// use canihaz::{Rate, numbered, work};
 ///
-/// let target = numbered(async |number| if number < 8 { Ok(number) } else { Err("that is too much") });
-/// let tally = work(Rate::per_second(1000), Duration::from_millis(10), target).await?;
-/// assert_eq!((tally.ok, tally.failed), (8, 2));
+/// let target = numbered(async |number| if number < 2 { Ok(number) } else { Err("that is too much") });
+/// let tally = work(Rate::per_second(20), Duration::from_millis(150), target).await?;
+/// assert_eq!((tally.ok, tally.failed), (2, 1));
 /// # Ok(())
 /// # }
 /// ```
@@ -192,6 +198,13 @@ where
 
 impl Outcome {
     /// A hit that failed.
+    ///
+    /// ```
+    /// use canihaz::{Failure, Outcome, Reason};
+    ///
+    /// let outcome = Outcome::failed(Failure::new(Reason::Body, "an empty page"));
+    /// assert_eq!(outcome.failure.unwrap().detail, "an empty page");
+    /// ```
     pub fn failed(failure: Failure) -> Self {
         Self { failure: Some(failure), ..Self::default() }
     }
