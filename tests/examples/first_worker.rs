@@ -8,7 +8,8 @@ use canihaz::{Error, Rate, Worker};
 
 /// What is tested: any async function will do. This one takes longer now and then.
 async fn bake(pie: u64) -> Result<String, String> {
-    tokio::time::sleep(Duration::from_millis(if pie % 10 == 0 { 30 } else { 3 })).await;
+    let minutes = if pie.is_multiple_of(10) { 30 } else { 3 };
+    tokio::time::sleep(Duration::from_millis(minutes)).await;
     if pie == 13 { Err(String::from("burnt")) } else { Ok(format!("pie {pie}")) }
 }
 

@@ -307,7 +307,6 @@ async fn a_panicking_target_is_a_failed_hit() {
     /// Panics before there is a future.
     struct Rash;
     impl Target for Rash {
-        #[expect(clippy::manual_async_fn, reason = "an async fn would panic later")]
         fn hit(&self, number: u64) -> impl Future<Output = Outcome> {
             assert_ne!(number, 0, "a target that panics, on purpose");
             async { Outcome::default() }
@@ -459,7 +458,8 @@ async fn a_gossiper_that_panics_stops_its_worker() {
     let worker = Worker::hire("joe", endless.clone()).gossips(Nervous);
     let error = worker.work(RATE, Duration::from_secs(600)).await.unwrap_err();
     assert_eq!(error.to_string(), "a gossiper of the worker joe panicked");
-    assert_eq!((endless.begun.get(), endless.dropped.get()), (1, 1));
+    assert!(endless.begun.get() > 0);
+    assert_eq!(endless.begun.get(), endless.dropped.get());
 }
 
 #[tokio::test]
