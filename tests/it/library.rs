@@ -27,6 +27,11 @@ fn hits(hits: u64) -> Duration {
     ms(50 * hits)
 }
 
+/// Waits for what has to be over soon; a test that hangs tells nothing.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it is over soon")
+}
+
 async fn pong() -> Result<&'static str, String> {
     Ok("pong")
 }
@@ -225,7 +230,7 @@ async fn a_worker_that_works_is_busy_until_its_gossipers_have_stopped() {
         assert!(worker.config().busy);
         // Once the work is done, and only the gossiper is not.
         tokio::time::sleep(ms(100)).await;
-        let refused = worker.work(RATE, hits(1)).await.unwrap_err();
+        let refused = soon(worker.work(RATE, hits(1))).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
             "worker is busy: joe works already: hire another, or wait until it has finished"
@@ -456,7 +461,7 @@ async fn a_gossiper_that_leaves_stops_nothing() {
 async fn a_gossiper_that_panics_stops_its_worker() {
     let endless = Endless::default();
     let worker = Worker::hire("joe", endless.clone()).gossips(Nervous);
-    let error = worker.work(RATE, Duration::from_secs(600)).await.unwrap_err();
+    let error = soon(worker.work(RATE, Duration::from_secs(600))).await.unwrap_err();
     assert_eq!(error.to_string(), "a gossiper of the worker joe panicked");
     assert!(endless.begun.get() > 0);
     assert_eq!(endless.begun.get(), endless.dropped.get());
@@ -482,10 +487,8 @@ async fn each_worker_of_a_farm_has_the_whole_rate_and_they_take_turns() {
 #[tokio::test]
 async fn of_a_farm_none_begins_when_one_cannot() {
     let workers = [Worker::hire("able", async || -> Result<&str, &str> { panic!("it was hit") }), Worker::new("idle")];
-    let begin = Instant::now();
-    let error = farm(RATE, Duration::from_secs(600), &workers).await.unwrap_err();
+    let error = soon(farm(RATE, Duration::from_secs(600), &workers)).await.unwrap_err();
     assert!(matches!(error, Error::MissingTarget { worker } if worker == "idle"));
-    assert!(begin.elapsed() < Duration::from_secs(1));
     assert!(!workers[0].config().busy);
 }
 
@@ -497,7 +500,7 @@ async fn when_one_of_a_farm_fails_all_are_canceled() {
         Worker::hire("steady", endless.clone()).gossips(Arc::clone(&notes)),
         Worker::hire("nervous", numbered(async |_| Ok::<_, String>("pong"))).gossips(Nervous),
     ];
-    let error = farm(RATE, Duration::from_secs(600), &workers).await.unwrap_err();
+    let error = soon(farm(RATE, Duration::from_secs(600), &workers)).await.unwrap_err();
     assert!(matches!(error, Error::GossiperPanicked { worker } if worker == "nervous"));
     assert!(endless.begun.get() > 0);
     assert_eq!(endless.begun.get(), endless.dropped.get());
