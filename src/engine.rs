@@ -116,9 +116,9 @@ impl Engine {
     /// When the system has no thread or descriptors left.
     pub fn start(window: Window, report: impl FnMut(Interval) + Send + 'static) -> io::Result<Self> {
         let (orders, receiver) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         thread::Builder::new().name("engine".into()).spawn(move || {
-            let hits = async {
+            let hits = async move {
                 let wakeups = Wakeups::new(window.slack)?;
                 let closed = window.intervals_before(Instant::now());
                 let conductor = Conductor {
@@ -132,7 +132,9 @@ impl Engine {
                 };
                 conductor.conduct(receiver).await
             };
-            if let Err(error) = LocalSet::new().block_on(&runtime, hits) {
+            // A task like the others, as what a thread blocks on is polled whenever one of them is.
+            let ended = LocalSet::new().block_on(&runtime, async { task::spawn_local(hits).await? });
+            if let Err(error) = ended {
                 log::error!("the engine ended early: {error}");
             }
             // Name look-ups that hang must not keep the minute from ending.
@@ -162,7 +164,7 @@ impl Engine {
     }
 }
 
-impl<F: FnMut(Interval)> Conductor<F> {
+impl<F: FnMut(Interval) + 'static> Conductor<F> {
     async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
         let mut alarm = self.wakeups.sleeper();
         let mut kept = task::spawn_local({
