@@ -1,6 +1,7 @@
 //! Work in one call: of one worker, of several, or of as many as are alike.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -10,7 +11,8 @@ use crate::error::Error;
 use crate::rate::Rate;
 use crate::summary::Tally;
 use crate::target::Target;
-use crate::worker::{Stint, Stopper, Worker};
+use crate::wakeups::Wakeups;
+use crate::worker::{Stint, Stopper, Worker, on_wakeups};
 
 /// Hits `target` at `rate` for `duration`: hires a worker and lets it [work](Worker::work).
 ///
@@ -69,14 +71,20 @@ pub async fn farm(rate: Rate, duration: Duration, workers: &[Worker]) -> Result<
     let begin = Instant::now();
     let stints: Result<Vec<_>, _> = workers.iter().map(|worker| worker.agree(rate, duration, begin)).collect();
     let stints = stints?;
+    on_wakeups(async |wakeups| together(stints, wakeups).await).await
+}
+
+/// Works through all of `stints`, which take turns; stops all when one fails.
+async fn together(stints: Vec<Stint<'_>>, wakeups: &Rc<Wakeups>) -> Result<Vec<Tally>, Error> {
+    let workers = stints.len();
     let stoppers: Vec<_> = stints.iter().map(Stint::stopper).collect();
-    let turn = |number: usize| ((number as u128) << 32) / workers.len() as u128;
     let working = stints.into_iter().enumerate().map(async |(number, stint)| {
-        let phase = u32::try_from(turn(number)).expect("a number is less than their count");
-        (number, stint.shifted(phase).work().await)
+        let turn = ((number as u128) << 32) / workers as u128;
+        let phase = u32::try_from(turn).expect("a number is less than their count");
+        (number, stint.shifted(phase).work(wakeups).await)
     });
     let mut working: FuturesUnordered<_> = working.collect();
-    let mut tallies = vec![Tally::default(); workers.len()];
+    let mut tallies = vec![Tally::default(); workers];
     let mut failed = None;
     while let Some((number, worked)) = working.next().await {
         match worked {
