@@ -72,7 +72,7 @@ impl Rate {
 
     /// How many whole hits `duration` has time for.
     pub(crate) fn hits_in(self, duration: Duration) -> u64 {
-        let hits = duration.as_nanos() * u128::from(self.hits) / self.per.ns();
+        let hits = duration.as_nanos().saturating_mul(self.hits.into()) / self.per.ns();
         u64::try_from(hits).unwrap_or(u64::MAX)
     }
 
@@ -122,6 +122,7 @@ mod tests {
         check(Rate::per_minute(60), 90_500, 90, 90_000);
         check(Rate::per_minute(1), 59_999, 0, 0);
         check(Rate::per_second(0), 1000, 0, 0);
+        assert_eq!(Rate::per_second(u64::MAX).hits_in(Duration::MAX), u64::MAX);
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Worker {
         self
     }
 
-    /// How long hits that are in flight at the end may go on, 10 s by default.
+    /// How long hits that are in flight at the end may go on, 10 s by default, 30 days at most.
     /// What is in flight after that is dropped and failed, reason `deadline`.
     ///
     /// ```
@@ -353,7 +353,7 @@ pub(crate) struct Stint<'a> {
     ordered: UnboundedReceiver<Order<Overheard>>,
 }
 
-/// What was agreed. The worker is busy while this lives.
+/// What was agreed.
 struct Agreed<'a> {
     worker: &'a Worker,
     target: Rc<dyn AnyTarget>,
