@@ -26,6 +26,7 @@ mod tls;
 mod traffic;
 mod url;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,18 +89,23 @@ impl HttpTarget {
 
     /// Sends the request over a connection that is at hand, or a new one; `None` when all was as expected.
     async fn exchange(&self, tally: &Tally) -> Option<Failure> {
-        if let Some(connection) = self.pool.take().await {
+        let mut idle = self.pool.take().await;
+        loop {
+            let was_idle = idle.is_some();
+            let connection = match idle.take() {
+                Some(connection) => connection,
+                // Boxed, as it is large and seldom needed.
+                None => match Box::pin(self.connect(tally)).await {
+                    Ok(connection) => connection,
+                    Err(failure) => return Some(failure),
+                },
+            };
             match self.ask(connection, tally).await {
                 Ok(failure) => return failure,
-                Err(lost) if lost.unsent => (),
-                Err(lost) if lost.unanswered && self.request.idempotent => (),
+                Err(lost) if was_idle && lost.unsent => {}
+                Err(lost) if was_idle && lost.unanswered && self.request.idempotent => {}
                 Err(lost) => return Some(lost.into()),
             }
-        }
-        // Boxed, as it is large and seldom needed.
-        match Box::pin(self.connect(tally)).await {
-            Ok(connection) => self.ask(connection, tally).await.unwrap_or_else(|lost| Some(lost.into())),
-            Err(failure) => Some(failure),
         }
     }
 
@@ -124,7 +130,9 @@ impl HttpTarget {
 impl Target for HttpTarget {
     async fn hit(&self, _number: u64) -> Outcome {
         let tally = Tally::default();
-        let done = self.origin.within(self.timeout, self.exchange(&tally)).await;
+        // Pinned here, as whoever is handed a future makes another copy of it.
+        let exchange = pin!(self.exchange(&tally));
+        let done = self.origin.within(self.timeout, exchange).await;
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);
         Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }
