@@ -62,7 +62,7 @@ fn measure(options: &Options) -> Result<()> {
         }
     }
     eprintln!("load after: {}", machine::load());
-    let lines: Vec<table::Line> = options.rows().into_iter().flat_map(|row| row.lines(&scenes)).collect();
+    let lines: Vec<table::Line> = options.rows().into_iter().flat_map(|row| row.lines(options.rates())).collect();
     println!("{}", machine::describe(&tools, options.repetitions(), options.length()));
     print!("{}", table::markdown(&lines, &tools, &samples));
     Ok(())

@@ -45,9 +45,9 @@ impl Row {
         }
     }
 
-    /// Its lines in the table, of the scenes that were run.
-    pub fn lines(self, scenes: &[Scene]) -> Vec<Line> {
-        let of = |wanted: fn(&Scene) -> bool| scenes.iter().copied().filter(wanted);
+    /// Its lines in the table, of the same scenes.
+    pub fn lines(self, rates: Option<&[u32]>) -> Vec<Line> {
+        let scenes = self.scenes(rates).into_iter();
         let line = |title: &str, scene: Scene, cell: Cell| Line {
             title: title.replace("RATE", &scene.rate().map(thousands).unwrap_or_default()),
             scene,
@@ -57,31 +57,26 @@ impl Row {
         let cpu = Cell::Ratio(|sample| Some(sample.cpu_us), "wrk2");
         match self {
             Self::Pacing => {
-                let paced = |scene: &Scene| matches!(scene, Scene::Paced(_) | Scene::Exact(_) | Scene::Single(_));
-                let title = |scene| match scene {
+                let title = |scene, usual| match scene {
                     Scene::Exact(_) => "the same at RATE/s, `pacing_slack = \"0s\"`",
                     Scene::Single(_) => "the same at RATE/s, on one connection",
-                    _ => "deviation of arrivals at RATE/s, µs, p50 / p99",
+                    _ => usual,
                 };
-                let cpu_title = |scene| match scene {
-                    Scene::Exact(_) => "the same at RATE/s, `pacing_slack = \"0s\"`",
-                    Scene::Single(_) => "the same at RATE/s, on one connection",
-                    _ => "CPU a request in these runs at RATE/s, µs (× wrk2)",
-                };
-                of(paced)
-                    .map(|scene| line(title(scene), scene, deviation))
-                    .chain(of(paced).map(|scene| line(cpu_title(scene), scene, cpu)))
-                    .collect()
+                let even = "deviation of arrivals at RATE/s, µs, p50 / p99";
+                let price = "CPU a request in these runs at RATE/s, µs (× wrk2)";
+                let deviations = scenes.clone().map(|scene| line(title(scene, even), scene, deviation));
+                deviations.chain(scenes.map(|scene| line(title(scene, price), scene, cpu))).collect()
             }
-            Self::Cpu => of(|scene| matches!(scene, Scene::Served(_)))
-                .map(|scene| line("CPU a request to nginx at RATE/s, µs (× wrk2)", scene, cpu))
-                .collect(),
+            Self::Cpu => {
+                scenes.map(|scene| line("CPU a request to nginx at RATE/s, µs (× wrk2)", scene, cpu)).collect()
+            }
             Self::Flat => {
-                vec![line(
-                    "requests a second to nginx, flat out (× wrk)",
-                    Scene::Flat,
-                    Cell::Ratio(|sample| sample.per_second, "wrk"),
-                )]
+                let per_second = Cell::Ratio(|sample| sample.per_second, "wrk");
+                let cpu = Cell::Ratio(|sample| Some(sample.cpu_us), "wrk");
+                vec![
+                    line("requests a second to nginx, flat out (× wrk)", Scene::Flat, per_second),
+                    line("CPU a request in these runs, µs (× wrk)", Scene::Flat, cpu),
+                ]
             }
             Self::Memory => {
                 let peak = Cell::One(|sample| Some(sample.peak_mb));
@@ -95,8 +90,7 @@ impl Row {
             }
             Self::Lag => {
                 let lag = Cell::Pair(|sample| sample.lag_p50_us, |sample| sample.lag_p99_us);
-                of(|scene| matches!(scene, Scene::Paced(_)))
-                    .filter(|scene| scenes.len() == 1 || *scene == Scene::Paced(1_000))
+                scenes
                     .map(|scene| line("due to send at RATE/s, as canihaz says itself, µs, p50 / p99", scene, lag))
                     .collect()
             }

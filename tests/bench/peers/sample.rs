@@ -13,7 +13,7 @@ use crate::canihaz;
 use crate::cost::{Cost, Running};
 use crate::deviation::Deviation;
 use crate::nginx::Nginx;
-use crate::scene::{Scene, Server};
+use crate::scene::Scene;
 use crate::stamps::Stamps;
 use crate::tool::{Kind, Tool};
 
@@ -60,48 +60,53 @@ pub struct Sample {
 impl Sample {
     /// Runs `tool` in `scene`, for `seconds` unless the scene has its own length.
     pub fn take(tool: &Tool, scene: Scene, seconds: u64, slack: Option<&str>) -> Result<Self> {
-        let seconds = scene.seconds(seconds);
+        let seconds = tool.seconds(scene, seconds);
         let folder = tempfile::tempdir()?;
         let here = folder.path();
         let mut sample = Self { tool: tool.name.clone(), scene: scene.name(), asked: scene.rate(), ..Self::default() };
-        let cost = match scene.server() {
-            Server::Stamps(stall) => {
-                let server = Stamps::start(stall)?;
-                let command = tool.command(scene, seconds, slack, &server.url(), here)?;
-                let cost = Run::start(tool, &command, here)?.end(seconds)?;
-                let seen = server.end()?;
-                sample.requests = seen.arrivals.len() as u64;
-                sample.stuck = stall.map(|_| seen.stuck);
-                let first = *seen.arrivals.first().with_context(|| quote(here, "it has sent nothing"))?;
-                sample.first_ms = Some(first.saturating_sub(cost.exec_ns) as f64 / 1e6);
-                if let (Some(deviation), None) = (Deviation::of(&seen.arrivals), stall) {
-                    sample.deviation_p50_us = Some(deviation.p50_us);
-                    sample.deviation_p99_us = Some(deviation.p99_us);
-                    sample.deviation_max_us = Some(deviation.max_us);
-                    sample.sent = scene.rate().map(|rate| deviation.rate / f64::from(rate));
-                }
-                cost
+        let cost = if scene.is_served() {
+            let mut server = Nginx::start()?;
+            let command = tool.command(scene, seconds, slack, &server.url(), here)?;
+            let before = server.count()?;
+            let run = Run::start(tool, &command, here)?;
+            if scene == Scene::Flat {
+                sample.per_second = Some(per_second(&mut server, seconds)?);
             }
-            Server::Nginx => {
-                let mut server = Nginx::start()?;
-                let command = tool.command(scene, seconds, slack, &server.url(), here)?;
-                let before = server.count()?;
-                let run = Run::start(tool, &command, here)?;
-                if scene == Scene::Flat {
-                    sample.per_second = Some(per_second(&mut server, seconds)?);
-                }
-                let cost = run.end(seconds)?;
-                sample.requests = server.count()? - before;
-                ensure!(sample.requests > 0, quote(here, "it has sent nothing"));
-                cost
-            }
+            let cost = run.end(seconds)?;
+            sample.requests = server.count()? - before;
+            cost
+        } else {
+            let stall = tool.stall(scene);
+            let server = Stamps::start(stall)?;
+            let command = tool.command(scene, seconds, slack, &server.url(), here)?;
+            let cost = Run::start(tool, &command, here)?.end(seconds)?;
+            let seen = server.end()?;
+            sample.stuck = stall.map(|_| seen.stuck);
+            sample.note(scene, &seen.arrivals, cost.exec_ns);
+            cost
         };
+        ensure!(sample.requests > 0, quote(here, "it has sent nothing"));
         if tool.kind == Kind::Canihaz && scene != Scene::Flat && scene != Scene::Start {
             let lag = canihaz::lag(here).with_context(|| quote(here, "it was to say its lag"))?;
             (sample.lag_p50_us, sample.lag_p99_us) = (Some(lag.p50_us), Some(lag.p99_us));
         }
         sample.put_down(&cost);
         Ok(sample)
+    }
+
+    /// What arrivals tell: when the first one was, and how even they were, where that is asked.
+    fn note(&mut self, scene: Scene, arrivals: &[u64], exec_ns: u64) {
+        self.requests = arrivals.len() as u64;
+        self.first_ms = arrivals.first().map(|first| first.saturating_sub(exec_ns) as f64 / 1e6);
+        if matches!(scene, Scene::Stuck | Scene::Start) {
+            return;
+        }
+        if let Some(deviation) = Deviation::of(arrivals) {
+            self.deviation_p50_us = Some(deviation.p50_us);
+            self.deviation_p99_us = Some(deviation.p99_us);
+            self.deviation_max_us = Some(deviation.max_us);
+            self.sent = scene.rate().map(|rate| deviation.rate / f64::from(rate));
+        }
     }
 
     fn put_down(&mut self, cost: &Cost) {

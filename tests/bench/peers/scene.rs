@@ -1,15 +1,13 @@
 //! What is asked of a tool, and of whom it asks it.
 
-use std::time::Duration;
-
-use crate::stamps::Stall;
-
 /// Connections that a tool has unless the scene says otherwise.
 const CONNECTIONS: u32 = 10;
 /// The hits a second while hits get stuck, and at start-up.
 const ORDINARY: u32 = 1_000;
-/// The stall in which 2,000 hits get stuck.
-const STALL: Stall = Stall { after: Duration::from_secs(1), lasts: Duration::from_secs(2) };
+/// How many seconds the stall lasts, in which 2,000 hits get stuck.
+pub const STALL: u64 = 2;
+/// How many seconds go before the stall, once a tool has all its connections, and after it.
+pub const AROUND: u64 = 1;
 
 /// One measurement; every tool that can, takes part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,12 +26,6 @@ pub enum Scene {
     Stuck,
     /// Started at 1,000 a second, until shortly after the first request.
     Start,
-}
-
-/// Who is asked.
-pub enum Server {
-    Stamps(Option<Stall>),
-    Nginx,
 }
 
 impl Scene {
@@ -63,17 +55,8 @@ impl Scene {
     pub fn connections(self) -> u32 {
         match self {
             Self::Single(_) => 1,
-            Self::Stuck => ORDINARY * STALL.lasts.as_secs() as u32,
+            Self::Stuck => ORDINARY * STALL as u32,
             _ => CONNECTIONS,
-        }
-    }
-
-    /// How many seconds it takes, where most take `usual`.
-    pub fn seconds(self, usual: u64) -> u64 {
-        match self {
-            Self::Stuck => (STALL.after + STALL.lasts).as_secs() + 2,
-            Self::Start => 1,
-            _ => usual,
         }
     }
 
@@ -82,11 +65,8 @@ impl Scene {
         if self == Self::Start { 5 } else { 1 }
     }
 
-    pub fn server(self) -> Server {
-        match self {
-            Self::Paced(_) | Self::Exact(_) | Self::Single(_) | Self::Start => Server::Stamps(None),
-            Self::Stuck => Server::Stamps(Some(STALL)),
-            Self::Served(_) | Self::Flat => Server::Nginx,
-        }
+    /// Whether nginx is asked; the server that stamps otherwise.
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Served(_) | Self::Flat)
     }
 }

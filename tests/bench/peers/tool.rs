@@ -4,11 +4,16 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::canihaz;
-use crate::scene::Scene;
+use crate::scene::{AROUND, STALL, Scene};
+use crate::stamps::Stall;
+
+/// How many connections wrk2 opens a second, whatever its rate.
+const WRK2_OPENS: u32 = 200;
 
 /// A program that makes hits.
 #[derive(Clone, Debug)]
@@ -92,7 +97,23 @@ impl Tool {
             Scene::Paced(rate) | Scene::Served(rate) if rate > 10_000 => matches!(self.kind, Canihaz | Wrk2 | Oha),
             Scene::Paced(_) | Scene::Served(_) => matches!(self.kind, Canihaz | Wrk2 | Oha | Vegeta | K6),
             Scene::Flat => matches!(self.kind, Canihaz | Wrk2 | Wrk | Oha | H2load | Ab),
-            Scene::Stuck | Scene::Start => matches!(self.kind, Canihaz | Wrk2 | Oha),
+            Scene::Stuck | Scene::Start => matches!(self.kind, Canihaz | Wrk2 | Oha | Vegeta | K6),
+        }
+    }
+
+    /// The stall that its server has in `scene`: once all its connections are there.
+    pub fn stall(&self, scene: Scene) -> Option<Stall> {
+        let opening = if self.kind == Kind::Wrk2 { u64::from(scene.connections() / WRK2_OPENS) } else { 0 };
+        let after = Duration::from_secs(opening + AROUND);
+        (scene == Scene::Stuck).then_some(Stall { after, lasts: Duration::from_secs(STALL) })
+    }
+
+    /// How many seconds it takes part in `scene`, where most take `usual`.
+    pub fn seconds(&self, scene: Scene, usual: u64) -> u64 {
+        match (self.stall(scene), scene) {
+            (Some(stall), _) => (stall.after + stall.lasts).as_secs() + 2 * AROUND,
+            (None, Scene::Start) => 1,
+            (None, _) => usual,
         }
     }
 
