@@ -21,6 +21,22 @@ const LAST: f64 = 59.9;
 /// The room, in seconds, that is left before the minute's end.
 const ROOM: f64 = 2.0;
 
+/// The most hits in flight while 2,000 of them get stuck.
+const STUCK: u32 = 3_000;
+
+/// What part of a second's hits may be in flight, as a divisor. After a hold-up of the client's own, of up to 10 ms,
+/// all that were due meanwhile start at once: were they to wait for places, the rest would be spread anew.
+const HELD_UP: u32 = 50;
+
+/// How canihaz is set, where the scene leaves it open.
+#[derive(Debug)]
+pub struct Terms {
+    /// The most hits in flight; what fits the scene when `None`.
+    pub overtime: Option<u32>,
+    /// The setting `pacing_slack`; its default when `None`.
+    pub slack: Option<String>,
+}
+
 /// The lag of the run's hits, due to send, as it says itself.
 #[derive(Debug)]
 pub struct Lag {
@@ -30,22 +46,19 @@ pub struct Lag {
 
 /// The command that takes part in `scene`, whose files are in `folder`. Waits for a moment that leaves the minute
 /// enough room, and is to be started at once: its rate counts from now.
-pub fn command(
-    program: &Path,
-    scene: Scene,
-    seconds: u64,
-    slack: Option<&str>,
-    url: &str,
-    folder: &Path,
-) -> Result<Command> {
+pub fn command(program: &Path, scene: Scene, seconds: u64, terms: &Terms, url: &str, folder: &Path) -> Result<Command> {
     for name in ["etc/tests.d", "etc/types.d", "etc/destinations.d", "state", "lock"] {
         fs::create_dir_all(folder.join(name))?;
     }
-    let overtime = if scene == Scene::Stuck { 3_000 } else { 10 };
+    let overtime = match (scene, scene.rate()) {
+        (Scene::Stuck, _) => STUCK,
+        (_, Some(rate)) => terms.overtime.unwrap_or((rate / HELD_UP).max(scene.connections())),
+        (_, None) => terms.overtime.unwrap_or(scene.connections()),
+    };
     let write = |name: &str, text: String| fs::write(folder.join("etc").join(name), text);
     write("types.d/peer.toml", format!("kind = \"http\"\nurl = \"{url}\"\novertime = {overtime}\n"))?;
     write("destinations.d/out.toml", String::from("kind = \"file\"\npath = \"../../out.jsonl\"\n"))?;
-    let slack = if let Scene::Exact(_) = scene { Some("0s") } else { slack };
+    let slack = if let Scene::Exact(_) = scene { Some("0s") } else { terms.slack.as_deref() };
     if let Some(slack) = slack {
         write("canihaz.toml", format!("pacing_slack = \"{slack}\"\n"))?;
     }

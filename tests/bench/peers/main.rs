@@ -71,7 +71,7 @@ fn measure(options: &Options) -> Result<()> {
 /// One run; `None`, and a word about it, of one that came to nothing: the others are worth having.
 fn sample(options: &Options, repetition: u32, scene: Scene, tool: &Tool) -> Result<Option<Sample>> {
     let what = format!("{repetition}/{} {scene:?} {}", options.repetitions(), tool.name);
-    match Sample::take(tool, scene, options.length(), options.slack.as_deref()) {
+    match Sample::take(tool, scene, options.length(), &options.terms()) {
         Err(error) => {
             eprintln!("{what}: {error:#}");
             Ok(None)

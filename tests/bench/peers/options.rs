@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::canihaz::Terms;
 use crate::row::Row;
 
 /// Measures canihaz and its peers side by side, and prints a table in markdown.
@@ -31,6 +32,9 @@ pub struct Options {
     /// Gives canihaz this `pacing_slack`, as in 0s.
     #[arg(long, value_name = "DURATION")]
     pub slack: Option<String>,
+    /// The most hits that canihaz has in flight; by default 20 ms of them, 10 at least, and 10 flat out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub overtime: Option<u32>,
     /// Appends every run's figures to this file, a JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub raw: Option<PathBuf>,
@@ -59,6 +63,10 @@ impl Options {
             (true, true) => Some(&[1_000, 5_000]),
             (true, false) => None,
         }
+    }
+
+    pub fn terms(&self) -> Terms {
+        Terms { overtime: self.overtime, slack: self.slack.clone() }
     }
 
     pub fn repetitions(&self) -> u32 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use crate::canihaz;
+use crate::canihaz::{self, Terms};
 use crate::cost::{Cost, Running};
 use crate::deviation::Deviation;
 use crate::nginx::Nginx;
@@ -44,6 +44,9 @@ pub struct Sample {
     pub deviation_p50_us: Option<f64>,
     pub deviation_p99_us: Option<f64>,
     pub deviation_max_us: Option<f64>,
+    /// The same where each second has a grid of its own.
+    pub within_second_p50_us: Option<f64>,
+    pub within_second_p99_us: Option<f64>,
     /// The rate that was sent, as a share of the rate that was asked for.
     pub sent: Option<f64>,
     /// From exec to the first request, in milliseconds.
@@ -59,14 +62,14 @@ pub struct Sample {
 
 impl Sample {
     /// Runs `tool` in `scene`, for `seconds` unless the scene has its own length.
-    pub fn take(tool: &Tool, scene: Scene, seconds: u64, slack: Option<&str>) -> Result<Self> {
+    pub fn take(tool: &Tool, scene: Scene, seconds: u64, terms: &Terms) -> Result<Self> {
         let seconds = tool.seconds(scene, seconds);
         let folder = tempfile::tempdir()?;
         let here = folder.path();
         let mut sample = Self { tool: tool.name.clone(), scene: scene.name(), asked: scene.rate(), ..Self::default() };
         let cost = if scene.is_served() {
             let mut server = Nginx::start()?;
-            let command = tool.command(scene, seconds, slack, &server.url(), here)?;
+            let command = tool.command(scene, seconds, terms, &server.url(), here)?;
             let before = server.count()?;
             let run = Run::start(tool, &command, here)?;
             if scene == Scene::Flat {
@@ -78,7 +81,7 @@ impl Sample {
         } else {
             let stall = tool.stall(scene);
             let server = Stamps::start(stall)?;
-            let command = tool.command(scene, seconds, slack, &server.url(), here)?;
+            let command = tool.command(scene, seconds, terms, &server.url(), here)?;
             let cost = Run::start(tool, &command, here)?.end(seconds)?;
             let seen = server.end()?;
             sample.stuck = stall.map(|_| seen.stuck);
@@ -101,11 +104,15 @@ impl Sample {
         if matches!(scene, Scene::Stuck | Scene::Start) {
             return;
         }
-        if let Some(deviation) = Deviation::of(arrivals) {
+        if let Some((deviation, rate)) = Deviation::of(arrivals) {
             self.deviation_p50_us = Some(deviation.p50_us);
             self.deviation_p99_us = Some(deviation.p99_us);
             self.deviation_max_us = Some(deviation.max_us);
-            self.sent = scene.rate().map(|rate| deviation.rate / f64::from(rate));
+            self.sent = scene.rate().map(|asked| rate / f64::from(asked));
+        }
+        if let Some(deviation) = Deviation::within_seconds(arrivals) {
+            self.within_second_p50_us = Some(deviation.p50_us);
+            self.within_second_p99_us = Some(deviation.p99_us);
         }
     }
 
@@ -174,6 +181,7 @@ impl fmt::Display for Sample {
         let share = self.sent.map(|share| share * 100.0);
         shown(self.deviation_p50_us, "µs off p50")?;
         shown(self.deviation_p99_us, "µs off p99")?;
+        shown(self.within_second_p50_us, "within seconds")?;
         shown(share, "% sent")?;
         shown(self.lag_p50_us, "µs lag p50")?;
         shown(self.lag_p99_us, "µs lag p99")?;

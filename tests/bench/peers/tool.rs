@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::canihaz;
+use crate::canihaz::{self, Terms};
 use crate::scene::{AROUND, STALL, Scene};
 use crate::stamps::Stall;
 
@@ -118,19 +118,12 @@ impl Tool {
     }
 
     /// The command that does what `scene` asks for, to be started at once; `folder` is its own, and stays meanwhile.
-    pub fn command(
-        &self,
-        scene: Scene,
-        seconds: u64,
-        slack: Option<&str>,
-        url: &str,
-        folder: &Path,
-    ) -> Result<Command> {
+    pub fn command(&self, scene: Scene, seconds: u64, terms: &Terms, url: &str, folder: &Path) -> Result<Command> {
         let connections = scene.connections();
         // More than any can do on one core.
         let rate = scene.rate().unwrap_or(1_000_000);
         let words = match self.kind {
-            Kind::Canihaz => return canihaz::command(&self.program, scene, seconds, slack, url, folder),
+            Kind::Canihaz => return canihaz::command(&self.program, scene, seconds, terms, url, folder),
             Kind::Wrk2 => format!("-t1 -c{connections} -d{seconds}s -R{rate} {url}"),
             Kind::Wrk => format!("-t1 -c{connections} -d{seconds}s {url}"),
             Kind::Oha if scene == Scene::Flat => format!("--no-tui -c {connections} -z {seconds}s {url}"),
