@@ -20,10 +20,8 @@ const START: u32 = 60_000;
 const LAST: f64 = 59.9;
 /// The room, in seconds, that is left before the minute's end.
 const ROOM: f64 = 2.0;
-
 /// The most hits in flight while 2,000 of them get stuck.
 const STUCK: u32 = 3_000;
-
 /// What part of a second's hits may be in flight, as a divisor. After a hold-up of the client's own, of up to 10 ms,
 /// all that were due meanwhile start at once: were they to wait for places, the rest would be spread anew.
 const HELD_UP: u32 = 50;

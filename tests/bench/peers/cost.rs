@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ impl Running {
     /// Starts `command`, which writes to `log` whatever it says.
     pub fn start(command: &Command, log: &Path) -> Result<Self> {
         let mut helper = cores::pinned(cores::CLIENT)?;
+        // What canihaz would obey, and nobody means here.
+        helper.env_remove("RUST_LOG");
         helper.arg(ROLE).arg(log).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             helper.env(name, value.unwrap_or_default());
@@ -80,12 +82,12 @@ impl Running {
     /// Waits for its end, at most for `limit`; then it is killed.
     pub fn wait(mut self, limit: Duration) -> Result<Cost> {
         let last = self.words.recv_timeout(limit);
-        if last.is_err() {
+        if last == Err(RecvTimeoutError::Timeout) {
             // Fails only when it has ended just now.
             let _ = kill(self.pid, Signal::SIGKILL);
         }
         self.helper.wait().context("the helper can't be waited for")?;
-        let last = last.with_context(|| format!("still running after {} s, so it was killed", limit.as_secs()))?;
+        let last = last.with_context(|| format!("no cost within {} s", limit.as_secs()))?;
         serde_json::from_str(&last).with_context(|| format!("no cost: {last}"))
     }
 }

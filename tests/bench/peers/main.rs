@@ -19,6 +19,7 @@ mod tool;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -28,13 +29,20 @@ use sample::Sample;
 use scene::Scene;
 use tool::{Kind, Tool};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The bench starts itself as its own instruments, which have to be small: before anything else is done.
-    match arguments.split_first() {
+    let done = match arguments.split_first() {
         Some((role, rest)) if role == cost::ROLE => cost::role(rest),
         Some((role, rest)) if role == stamps::ROLE => stamps::role(rest),
         _ => measure(&Options::parse()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

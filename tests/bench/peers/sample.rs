@@ -37,6 +37,8 @@ pub struct Sample {
     pub system_us: f64,
     /// Switches for a request, of either kind.
     pub switches: f64,
+    /// How often the run was switched from against its will: many in a second mean that it wasn't alone on its core.
+    pub preemptions: i64,
     pub peak_mb: f64,
     pub wall_s: f64,
     pub success: bool,
@@ -121,6 +123,7 @@ impl Sample {
         self.cpu_us = each(cost.user_us + cost.system_us);
         self.system_us = each(cost.system_us);
         self.switches = each(cost.waits + cost.preemptions);
+        self.preemptions = cost.preemptions;
         self.peak_mb = cost.peak_kb as f64 / 1024.0;
         self.wall_s = cost.wall_us as f64 / 1e6;
         self.success = cost.success;
@@ -172,8 +175,12 @@ fn quote(folder: &Path, what: &str) -> String {
 /// In a line, for those who watch.
 impl fmt::Display for Sample {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        let (cpu, switches, peak) = (self.cpu_us, self.switches, self.peak_mb);
-        write!(out, "{} requests, {cpu:.1} µs, {switches:.2} switches each, {peak:.1} MB", self.requests)?;
+        let (cpu, switches, peak, preempted) = (self.cpu_us, self.switches, self.peak_mb, self.preemptions);
+        write!(
+            out,
+            "{} requests, {cpu:.1} µs, {switches:.2} switches each, {preempted} preemptions, {peak:.1} MB",
+            self.requests
+        )?;
         let mut shown = |value: Option<f64>, name: &str| match value {
             Some(value) => write!(out, ", {value:.1} {name}"),
             None => Ok(()),
