@@ -9,7 +9,8 @@
 #
 # Installs wrk, h2load and ab with apt-get where they are missing, through sudo where it isn't root; where that can't
 # be, it goes on with the peers that are there. wrk2, vegeta and k6 are taken when they are in PATH, or where
-# WRK2=/path/to/wrk and the like say. nginx has to be there: tests/run installs it. Needs two cores.
+# WRK2=/path/to/wrk and the like say. nginx has to be there: tests/run installs it. Needs two cores. Relative paths in
+# its arguments are relative to the repository.
 set -eu
 cd "$(dirname "$0")/../.."
 

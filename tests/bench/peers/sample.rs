@@ -79,6 +79,8 @@ impl Sample {
             }
             let cost = run.end(seconds)?;
             sample.requests = server.count()? - before;
+            let wall_s = cost.wall_us as f64 / 1e6;
+            sample.sent = scene.rate().map(|rate| sample.requests as f64 / wall_s / f64::from(rate));
             cost
         } else {
             let stall = tool.stall(scene);

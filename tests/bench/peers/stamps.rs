@@ -201,7 +201,7 @@ impl Server {
 
 /// Stamps and answers what has come; false when the connection is over.
 fn answer(mut stream: &TcpStream, partial: &mut Vec<u8>, arrivals: &mut Vec<u64>) -> bool {
-    let mut buffer = [0; 16_384];
+    let mut buffer = [0; 4_096];
     let length = match stream.read(&mut buffer) {
         Ok(0) => return false,
         Ok(length) => length,
