@@ -5,6 +5,8 @@
 #   tests/bench/peers.sh --quick            fewer rates, 3 repetitions: about 8 minutes
 #   tests/bench/peers.sh --install          builds oha first where it isn't there; takes minutes
 #   tests/bench/peers.sh --only cpu --rate 1000 --tools canihaz,wrk2 --reps 5 --seconds 8
+#   tests/bench/peers.sh --only cpu --tools canihaz,again=target/release/canihaz
+#                                           the same twice: how far apart is noise alone, now, on this machine
 #   tests/bench/peers.sh --help             all options
 #
 # Installs wrk, h2load and ab with apt-get where they are missing, through sudo where it isn't root; where that can't
