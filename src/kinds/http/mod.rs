@@ -130,9 +130,11 @@ impl HttpTarget {
 impl Target for HttpTarget {
     async fn hit(&self, _number: u64) -> Outcome {
         let tally = Tally::default();
-        // Pinned here, as whoever is handed a future makes another copy of it.
-        let exchange = pin!(self.exchange(&tally));
-        let done = self.origin.within(self.timeout, exchange).await;
+        let done = {
+            // Pinned here, as whoever is handed a future makes another copy of it; and over before it is counted.
+            let exchange = pin!(self.exchange(&tally));
+            self.origin.within(self.timeout, exchange).await
+        };
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);
         Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }
