@@ -158,6 +158,19 @@ impl Pacer {
         })
     }
 
+    /// When the hit after the next is due, where that is known already.
+    pub fn following(&self) -> Option<Instant> {
+        let following = Stretch { dealt: self.stretch.dealt + 1, ..self.stretch };
+        (following.dealt < following.count && self.pace.arrivals == Arrivals::Even).then(|| following.even(self.end))
+    }
+
+    /// How long after the next hit the one that follows it by so many `hits` is due, on average.
+    pub fn span(&self, hits: u32) -> Duration {
+        let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos();
+        let ns = window * u128::from(hits) / u128::from(self.stretch.count.max(1));
+        Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
     pub fn take(&mut self) -> Option<Due> {
         let at = self.next_due()?;

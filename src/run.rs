@@ -239,7 +239,8 @@ impl Run {
     fn begin(places: &Places, ready: &Ready, events: Sender<Event>) -> std::io::Result<Self> {
         let (minute, settings) = (ready.minute, ready.settings.clone());
         raise_open_files();
-        let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval };
+        let slack = settings.pacing_slack;
+        let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval, slack };
         let closed = events.clone();
         let limits = Limits { threads: settings.threads(), rate_of_a_thread: RATE_OF_A_THREAD };
         let engine = Engine::start(window, limits, move |interval| _ = closed.send(Event::Closed(interval)))?;

@@ -25,7 +25,7 @@ use crate::gossip::{Ended, Gossip};
 use crate::pacer::{Due, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::target::{Failure, Outcome, Reason, Target};
-use crate::timer::Alarm;
+use crate::wakeups::{Alarm, Wake};
 
 /// A generator later than this spreads what is overdue instead of sending it in a burst.
 const BEHIND: Duration = Duration::from_millis(10);
@@ -130,7 +130,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                     }
                 },
                 Some((flight, outcome)) = self.in_flight.next() => self.land(&flight, outcome),
-                rung = self.alarm.at(look) => rung?,
+                rung = self.alarm.ring(look) => rung?,
             }
         }
         self.settle();
@@ -140,7 +140,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     /// Starts, or cancels, every hit that is due.
     fn start_due(&mut self, now: Instant) {
         while let Some(due) = self.pacer.next_due().filter(|due| *due <= now && now < self.end) {
-            if self.is_full() {
+            if self.is_full() && !self.land_ready() {
                 match self.terms.when_busy {
                     WhenBusy::Wait => return,
                     WhenBusy::Cancel => {
@@ -157,6 +157,17 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 self.start(due);
             }
         }
+    }
+
+    /// Counts hits that have ended and weren't looked for yet; false when there are none.
+    fn land_ready(&mut self) -> bool {
+        self.alarm.collect();
+        let mut landed = false;
+        while let Some(Some((flight, outcome))) = self.in_flight.next().now_or_never() {
+            self.land(&flight, outcome);
+            landed = true;
+        }
+        landed
     }
 
     fn start(&mut self, due: Due) {
@@ -180,13 +191,17 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     /// When to look again, should nothing else happen.
-    fn look_again(&self, now: Instant) -> Instant {
+    fn look_again(&self, now: Instant) -> Wake {
         if now >= self.end {
-            return self.cut_off();
+            return Wake::at(self.cut_off());
         }
         match self.pacer.next_due() {
-            Some(due) if !self.is_full() || self.terms.when_busy == WhenBusy::Cancel => due.min(self.end),
-            _ => self.end,
+            // As long as those that share a wake-up find a place, they don't wait for each other.
+            Some(due) if due > now => {
+                let places = u32::try_from(self.terms.overtime / 2).unwrap_or(u32::MAX);
+                Wake { at: due, patience: self.pacer.span(places), then: self.pacer.following() }
+            }
+            _ => Wake::at(self.end),
         }
     }
 
@@ -269,7 +284,7 @@ mod tests {
     use super::*;
     use crate::pacer::Arrivals;
     use crate::summary::Tally;
-    use crate::timer::Timer;
+    use crate::wakeups::{SLACK, Wakeups};
 
     /// What the hits of a test do, by their number, and how many were in flight at most.
     struct Script<F> {
@@ -316,9 +331,11 @@ mod tests {
             let now = Instant::now();
             let pacer = Pacer::new(pace(frequency), now, now + window, 1);
             let recorder = Rc::new(RefCell::new(Recorder::default()));
-            let timer = Timer::new().unwrap();
-            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), timer);
+            let wakeups = Wakeups::new(SLACK).unwrap();
+            let alarm = wakeups.sleeper();
+            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), alarm);
             let (orders, receiver) = mpsc::unbounded_channel();
+            tokio::task::spawn_local(async move { wakeups.keep().await });
             let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
             let tally = recorder.borrow_mut().close();

@@ -151,10 +151,10 @@ impl Open {
 
     fn report_before(&mut self, next: u32) {
         for index in self.next..next {
+            self.next = index + 1;
             let tallies = self.intervals.remove(&index).unwrap_or_default();
             (self.report)(Interval { index, last: false, tallies });
         }
-        self.next = self.next.max(next);
     }
 }
 

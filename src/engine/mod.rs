@@ -38,6 +38,8 @@ pub struct Window {
     pub end: Instant,
     /// How long an interval is; divides a minute.
     pub interval: Duration,
+    /// How long after its due a hit may start, so that hits share a wake-up.
+    pub slack: Duration,
 }
 
 impl Window {

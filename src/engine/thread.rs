@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{self, JoinSet, LocalSet};
 
 use super::gather::Part;
 use super::{Assignment, Interval, Window};
@@ -16,7 +16,7 @@ use crate::kinds::{KindTarget, Type};
 use crate::pacer::{Pacer, Share};
 use crate::recorder::Recorder;
 use crate::shift::{self, Shift, Terms};
-use crate::timer::{Alarm, Timer};
+use crate::wakeups::{Alarm, Wake, Wakeups};
 
 /// The most tests that can't run of which each is told.
 const MOST_TOLD: usize = 10;
@@ -46,6 +46,7 @@ struct Running {
 
 struct Conductor {
     window: Window,
+    wakeups: Rc<Wakeups>,
     tests: BTreeMap<String, Running>,
     /// How often it was told that a test can't run.
     told: usize,
@@ -62,9 +63,14 @@ pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedS
     let (orders, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
-        let closed = part.first();
-        let conductor = Conductor { window, tests: BTreeMap::new(), told: 0, shifts: JoinSet::new(), part, closed };
-        if let Err(error) = LocalSet::new().block_on(&runtime, conductor.conduct(receiver)) {
+        let hits = async move {
+            let wakeups = Wakeups::new(window.slack)?;
+            let closed = part.first();
+            let conductor =
+                Conductor { window, wakeups, tests: BTreeMap::new(), told: 0, shifts: JoinSet::new(), part, closed };
+            conductor.conduct(receiver).await
+        };
+        if let Err(error) = LocalSet::new().block_on(&runtime, hits) {
             log::error!("thread {number} of hits ended early: {error}");
         }
         // Name look-ups that hang must not keep the minute from ending.
@@ -75,10 +81,14 @@ pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedS
 
 impl Conductor {
     async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
-        let mut timer = Timer::new()?;
+        let mut alarm = self.wakeups.sleeper();
+        let mut kept = task::spawn_local({
+            let wakeups = Rc::clone(&self.wakeups);
+            async move { wakeups.keep().await }
+        });
         let mut stopping = false;
         while !(self.shifts.is_empty() && (stopping || Instant::now() >= self.window.end)) {
-            let alarm = self.alarm();
+            let look = self.look_again();
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -97,9 +107,13 @@ impl Conductor {
                     Ok(Err(error)) => log::error!("a test ended early: {error}"),
                     Err(error) => log::error!("a test ended early: {error}"),
                 },
-                rung = timer.at(alarm) => {
+                rung = alarm.ring(Wake::at(look)) => {
                     rung?;
                     self.close_due(Instant::now());
+                }
+                failed = &mut kept => match failed? {
+                    Ok(never) => match never {},
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -113,7 +127,7 @@ impl Conductor {
         let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
-            None => match of_type.kind.target() {
+            None => match of_type.kind.target(&self.wakeups) {
                 Ok(target) => Rc::new(target),
                 Err(error) => {
                     return self.give_up(&test, &error.context(format!("type {}", of_type.name)));
@@ -131,15 +145,11 @@ impl Conductor {
         }
         let recorder = Rc::new(RefCell::new(Recorder::default()));
         let pacer = Pacer::of_share(share, pace, made, self.window.end, seed);
-        match Timer::new() {
-            Ok(timer) => {
-                let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), timer);
-                let (orders, receiver) = mpsc::unbounded_channel();
-                self.shifts.spawn_local(shift.work(receiver));
-                self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
-            }
-            Err(error) => self.give_up(&test, &error.into()),
-        }
+        let alarm = self.wakeups.sleeper();
+        let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), alarm);
+        let (orders, receiver) = mpsc::unbounded_channel();
+        self.shifts.spawn_local(shift.work(receiver));
+        self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
     }
 
     /// A test can't run, for want of something that the machine should have: its hits are missed.
@@ -161,7 +171,7 @@ impl Conductor {
     }
 
     /// When an interval is to be closed, or the minute may be over.
-    fn alarm(&self) -> Instant {
+    fn look_again(&self) -> Instant {
         let boundary = self.window.begin + self.window.interval * (self.closed + 1);
         let now = Instant::now();
         match (boundary < self.window.end, now < self.window.end) {
@@ -192,5 +202,27 @@ impl Conductor {
             .collect();
         self.part.close(Interval { index: self.closed, last, tallies });
         self.closed += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::gather::Gather;
+
+    #[test]
+    fn what_a_thread_that_panics_had_left_is_missed() {
+        let now = Instant::now();
+        // The end of such an interval is no moment that there is.
+        let window =
+            Window { begin: now, end: now + Duration::from_secs(600), interval: Duration::MAX, slack: Duration::ZERO };
+        let (told, reported) = std::sync::mpsc::channel();
+        let gather = Gather::new(0, move |interval| told.send(interval).unwrap());
+        let part = gather.join(0).unwrap();
+        gather.expect(0, "a", 7);
+        let _orders = start(0, window, part).unwrap();
+        let last = reported.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!((last.index, last.last, last.tallies["a"].missed), (0, true, 7));
+        assert_eq!(last.tallies["a"].planned(), 7);
     }
 }

@@ -13,4 +13,5 @@ mod parts;
 mod places;
 mod slots;
 mod stop;
+mod threads;
 mod under_cron;

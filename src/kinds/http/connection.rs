@@ -87,6 +87,7 @@ impl Connection {
 
     /// Whether it is open and takes another request; to be asked when an answer has been read.
     pub async fn is_open(&mut self) -> bool {
+        self.traffic.answered();
         let open = poll_fn(|cx| Poll::Ready(self.poll_open(cx))).await;
         self.heard.set(false);
         open

@@ -15,6 +15,8 @@ mod expect;
 mod origin;
 mod pool;
 mod settings;
+mod socket;
+mod stamps;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -37,10 +39,12 @@ pub use settings::Settings;
 pub use url::{Host, Url};
 
 use crate::target::{Failure, Outcome, Reason, Target};
+use crate::wakeups::Wakeups;
 use connection::Connection;
 use expect::Judge;
 use origin::Origin;
 use pool::Pool;
+use socket::Collector;
 use traffic::{Tally, Traffic};
 
 /// An HTTP server, and what to ask it.
@@ -64,6 +68,14 @@ impl HttpTarget {
         Self::with_tls(settings, tls)
     }
 
+    /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
+    /// no less exactly timed for that.
+    #[must_use]
+    pub fn sharing(mut self, wakeups: &Rc<Wakeups>) -> Self {
+        self.origin.collector = Some(Collector { wakeups: Rc::clone(wakeups), stamps: Rc::default() });
+        self
+    }
+
     fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
         let mut request = Request::new(Full::new(settings.body.clone()));
         *request.method_mut() = settings.method.clone();
@@ -84,7 +96,7 @@ impl HttpTarget {
         if let Some(mut connection) = self.pool.take().await {
             let _metered = tally.meter(&connection.traffic);
             match connection.send(self.request.clone()).await {
-                Ok(response) => return self.read(connection, response).await,
+                Ok(response) => return self.read(connection, response, tally).await,
                 Err(lost) if lost.is_unsent() => (),
                 Err(lost) if lost.is_unanswered() && self.request.method().is_idempotent() => (),
                 Err(lost) => return Some(lost.into()),
@@ -97,13 +109,13 @@ impl HttpTarget {
             Err(failure) => return Some(failure),
         };
         match connection.send(self.request.clone()).await {
-            Ok(response) => self.read(connection, response).await,
+            Ok(response) => self.read(connection, response, tally).await,
             Err(lost) => Some(lost.into()),
         }
     }
 
     /// Reads an answer to its end, and keeps the connection for another hit where that is possible.
-    async fn read(&self, mut connection: Connection, response: Response<Incoming>) -> Option<Failure> {
+    async fn read(&self, mut connection: Connection, response: Response<Incoming>, tally: &Tally) -> Option<Failure> {
         let mut judgement = self.judge.begin(response.status());
         let mut body = response.into_body();
         while let Some(frame) = connection.frame(&mut body).await {
@@ -117,6 +129,7 @@ impl HttpTarget {
                 Err(error) => return judgement.cut_off(error),
             }
         }
+        tally.end(&connection.traffic);
         if self.keep_alive && connection.is_open().await {
             self.pool.put(connection);
         }
@@ -127,10 +140,13 @@ impl HttpTarget {
 impl Target for HttpTarget {
     async fn hit(&self, _number: u64) -> Outcome {
         let tally = Tally::default();
-        let failure = match tokio::time::timeout(self.timeout, self.exchange(&tally)).await {
-            Ok(failure) => failure,
-            Err(_) => Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout))),
+        let exchange = self.exchange(&tally);
+        let done = match &self.origin.collector {
+            Some(collector) => collector.wakeups.timeout(self.timeout, exchange).await,
+            None => tokio::time::timeout(self.timeout, exchange).await.ok(),
         };
-        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), ..Outcome::default() }
+        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
+        let failure = done.unwrap_or_else(late);
+        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }
     }
 }

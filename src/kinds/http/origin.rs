@@ -15,7 +15,8 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
-use super::stream::{Counted, Stream};
+use super::socket::{Collector, Socket};
+use super::stream::Stream;
 use super::traffic::Traffic;
 use super::url::{Host, Url};
 use crate::target::{Failure, Reason};
@@ -34,6 +35,8 @@ pub struct Origin {
     turn: Cell<usize>,
     /// How long a hit may take. Its addresses share that, so that one which is silent leaves the others their time.
     timeout: Duration,
+    /// Who looks at answers that were left; none: all sockets are watched.
+    pub collector: Option<Collector>,
 }
 
 /// What a name was when it was looked up.
@@ -53,13 +56,13 @@ impl Origin {
             None => None,
         };
         let (host, port) = (url.host.clone(), url.port);
-        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout })
+        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout, collector: None })
     }
 
     /// Opens a connection that counts into `traffic`.
     pub async fn connect(&self, traffic: Rc<Traffic>) -> Result<Connection, Failure> {
         let stream = self.dial(&self.addresses().await?).await?;
-        let stream = Counted::new(stream, Rc::clone(&traffic));
+        let stream = Socket::new(stream, Rc::clone(&traffic), self.collector.clone());
         let heard = Rc::default();
         let stream = match &self.tls {
             None => Stream::plain(stream, Rc::clone(&heard)),

@@ -1,4 +1,4 @@
-//! The bytes of a connection: a TCP stream that counts, with or without TLS around it.
+//! The bytes of a connection: a socket, with or without TLS around it.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -7,17 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::traffic::{Traffic, add};
-
-/// A TCP stream that counts what goes through it.
-#[derive(Debug)]
-pub struct Counted {
-    stream: TcpStream,
-    traffic: Rc<Traffic>,
-}
+use super::socket::Socket;
 
 /// What HTTP is spoken over.
 #[derive(Debug)]
@@ -29,66 +21,20 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Layers {
-    Plain(Counted),
+    Plain(Socket),
     // Boxed as it is two orders of magnitude larger.
-    Tls(Box<TlsStream<Counted>>),
-}
-
-impl Counted {
-    /// Counts what goes through `stream` into `traffic`.
-    pub const fn new(stream: TcpStream, traffic: Rc<Traffic>) -> Self {
-        Self { stream, traffic }
-    }
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
     /// HTTP in the clear.
-    pub fn plain(stream: Counted, heard: Rc<Cell<bool>>) -> Self {
+    pub fn plain(stream: Socket, heard: Rc<Cell<bool>>) -> Self {
         Self { bytes: Layers::Plain(stream), heard }
     }
 
     /// HTTP over TLS.
-    pub fn tls(stream: TlsStream<Counted>, heard: Rc<Cell<bool>>) -> Self {
+    pub fn tls(stream: TlsStream<Socket>, heard: Rc<Cell<bool>>) -> Self {
         Self { bytes: Layers::Tls(Box::new(stream)), heard }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        add(&self.traffic.received, (buf.filled().len() - before) as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        add(&self.traffic.sent, written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        add(&self.traffic.sent, written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
