@@ -111,6 +111,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         loop {
             let now = self.alarm.now();
             self.start_due(now);
+            // Polled after those that start now: first what has to go out in time.
+            self.alarm.collect();
             if now >= self.end && self.in_flight.is_empty() {
                 break;
             }
@@ -199,7 +201,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
             // As long as those that share a wake-up find a place, they don't wait for each other.
             Some(due) if due > now => {
                 let places = u32::try_from(self.terms.overtime / 2).unwrap_or(u32::MAX);
-                Wake { at: due, patience: self.pacer.span(places), then: self.pacer.following() }
+                let patience = self.pacer.span(places);
+                Wake { at: due, patience, then: self.pacer.following(), collects: true }
             }
             _ => Wake::at(self.end),
         }

@@ -51,12 +51,14 @@ pub struct Wake {
     pub patience: Duration,
     /// The moment that will be asked for after this one, where that is known.
     pub then: Option<Instant>,
+    /// Whether the one that is woken [collects](Alarm::collect), when it has done what was due.
+    pub collects: bool,
 }
 
 impl Wake {
     /// At `moment`, no later, and nothing is known of what comes then.
     pub const fn at(moment: Instant) -> Self {
-        Self { at: moment, patience: Duration::ZERO, then: None }
+        Self { at: moment, patience: Duration::ZERO, then: None, collects: false }
     }
 }
 
@@ -143,8 +145,7 @@ impl Wakeups {
         Sleeper { wakeups: Rc::clone(self), number: sleepers.numbers, asleep: None }
     }
 
-    /// Rings the alarms when it is time. To be polled as long as any is used, by a task of its own: those that are
-    /// woken are polled before it collects what was left.
+    /// Rings the alarms when it is time. To be polled as long as any is used, by a task of its own.
     ///
     /// # Errors
     /// Ends only when the kernel refuses a timer.
@@ -152,13 +153,11 @@ impl Wakeups {
         loop {
             poll_fn(|cx| self.poll_rung(cx)).await?;
             self.round.set(self.round.get() + 1);
-            let next = self.sleepers.borrow_mut().wake_up(Instant::now());
+            let (collects, next) = self.sleepers.borrow_mut().wake_up(Instant::now());
             if let Some(next) = next {
                 self.arm(next)?;
             }
-            if !self.left.borrow().is_empty() {
-                // First those that have something to send.
-                let_others().await;
+            if !collects {
                 self.collect();
             }
         }
@@ -189,7 +188,7 @@ impl Wakeups {
     /// The result of `work`; `None` when it takes longer than `limit`.
     pub async fn timeout<W: Future>(self: &Rc<Self>, limit: Duration, work: W) -> Option<W::Output> {
         let mut sleeper = self.sleeper();
-        let over = Wake { at: Instant::now() + limit, patience: TIMEOUT_PATIENCE, then: None };
+        let over = Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(Instant::now() + limit) };
         tokio::select! {
             biased;
             done = work => Some(done),
@@ -215,30 +214,30 @@ impl Wakeups {
         }
     }
 
-    /// Sees to it that there is a wake-up at `moment`, or before, and one after it if it is known when.
+    /// Sees to it that there is a wake-up at `moment`, or before.
     fn arm(&self, moment: Instant) -> io::Result<()> {
-        let [a, b] = &self.timers;
-        // The one that rings first is never put off: somebody may have left something until then.
-        let (first, other) = match (a.set.get(), b.set.get()) {
-            (Some(x), Some(y)) if y < x => (b, a),
-            (None, Some(_)) => (b, a),
-            _ => (a, b),
-        };
-        let armed = first.set.get().filter(|set| *set <= moment);
-        let (next, spare) = match armed {
-            Some(next) => (next, other),
-            None if first.set.get().is_none() => {
-                first.arm(moment)?;
-                (moment, other)
-            }
-            None => {
-                other.arm(moment)?;
-                return Ok(());
-            }
-        };
-        match self.sleepers.borrow().after(next) {
-            Some(after) if spare.set.get() != Some(after) => spare.arm(after),
+        match (self.next(), self.spare()) {
+            (Some(next), _) if next <= moment => Ok(()),
+            (_, spare) => spare.arm(moment),
+        }
+    }
+
+    /// Arms the timer that isn't waited for.
+    fn arm_ahead(&self) -> io::Result<()> {
+        let after = self.next().and_then(|next| self.sleepers.borrow().after(next));
+        match (after, self.spare()) {
+            (Some(after), spare) if spare.set.get() != Some(after) => spare.arm(after),
             _ => Ok(()),
+        }
+    }
+
+    /// The timer that doesn't ring next. The other one is never put off: somebody may have left something until then.
+    fn spare(&self) -> &Timer {
+        let [first, second] = &self.timers;
+        match (first.set.get(), second.set.get()) {
+            (Some(one), Some(other)) if other < one => first,
+            (None, Some(_)) => first,
+            _ => second,
         }
     }
 }
@@ -254,11 +253,14 @@ impl Sleepers {
         wake.at.max(free.min(wake.at + wake.patience))
     }
 
-    /// Wakes those whose time has come, and says when somebody has to be woken next.
-    fn wake_up(&mut self, now: Instant) -> Option<Instant> {
+    /// Wakes those whose time has come; tells whether one of them collects, and when somebody has to be woken next.
+    fn wake_up(&mut self, now: Instant) -> (bool, Option<Instant>) {
         self.spent = self.spent.max(now) + self.slack;
+        let mut collects = false;
         while let Some(first) = self.asleep.first_entry().filter(|first| first.key().0 <= now) {
-            first.remove().1.wake();
+            let (wake, waker) = first.remove();
+            collects |= wake.collects;
+            waker.wake();
         }
         let free = self.free();
         let mut next: Option<Instant> = None;
@@ -269,7 +271,7 @@ impl Sleepers {
             let latest = Self::latest(wake, free);
             next = Some(next.map_or(latest, |next| next.min(latest)));
         }
-        next
+        (collects, next)
     }
 
     /// When there is probably a wake-up after `next`: for those who sleep longer, and for what comes then for the
@@ -356,6 +358,9 @@ impl Sleeper {
         let latest = Sleepers::latest(&wake, sleepers.free());
         drop(sleepers);
         self.wakeups.arm(latest)?;
+        if wake.then.is_some() {
+            self.wakeups.arm_ahead()?;
+        }
         Poll::Pending
     }
 }
@@ -378,17 +383,4 @@ impl Drop for Sleeper {
     fn drop(&mut self) {
         self.forget();
     }
-}
-
-/// Has others that are ready polled first.
-async fn let_others() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

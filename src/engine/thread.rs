@@ -61,7 +61,7 @@ struct Conductor {
 /// When the system has no thread or descriptors left.
 pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedSender<Order>> {
     let (orders, receiver) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
         let hits = async move {
             let wakeups = Wakeups::new(window.slack)?;
@@ -70,7 +70,9 @@ pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedS
                 Conductor { window, wakeups, tests: BTreeMap::new(), told: 0, shifts: JoinSet::new(), part, closed };
             conductor.conduct(receiver).await
         };
-        if let Err(error) = LocalSet::new().block_on(&runtime, hits) {
+        // A task like the others, as what a thread blocks on is polled whenever one of them is.
+        let ended = LocalSet::new().block_on(&runtime, async { task::spawn_local(hits).await? });
+        if let Err(error) = ended {
             log::error!("thread {number} of hits ended early: {error}");
         }
         // Name look-ups that hang must not keep the minute from ending.

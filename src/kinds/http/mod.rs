@@ -140,11 +140,7 @@ impl HttpTarget {
 impl Target for HttpTarget {
     async fn hit(&self, _number: u64) -> Outcome {
         let tally = Tally::default();
-        let exchange = self.exchange(&tally);
-        let done = match &self.origin.collector {
-            Some(collector) => collector.wakeups.timeout(self.timeout, exchange).await,
-            None => tokio::time::timeout(self.timeout, exchange).await.ok(),
-        };
+        let done = self.origin.within(self.timeout, self.exchange(&tally)).await;
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);
         Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }

@@ -74,6 +74,14 @@ impl Origin {
         Connection::open(stream, traffic, heard).await
     }
 
+    /// The result of `work`; `None` when it takes longer than `limit`.
+    pub async fn within<W: Future>(&self, limit: Duration, work: W) -> Option<W::Output> {
+        match &self.collector {
+            Some(collector) => collector.wakeups.timeout(limit, work).await,
+            None => tokio::time::timeout(limit, work).await.ok(),
+        }
+    }
+
     /// The addresses of the host, at least one.
     async fn addresses(&self) -> Result<Rc<[SocketAddr]>, Failure> {
         let name = match &self.host {
@@ -99,10 +107,10 @@ impl Origin {
         let patience = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = Failure::new(Reason::Connect, "no address");
         for address in addresses[first..].iter().chain(&addresses[..first]) {
-            failure = match tokio::time::timeout(patience, open(*address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
-                Err(_) => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
+            failure = match self.within(patience, open(*address)).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
+                None => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
             };
         }
         Err(failure)

@@ -29,8 +29,8 @@ use crate::wakeups::Wakeups;
 const PROMPT: u8 = 4;
 /// How many wake-ups an answer that was left may fail to be there.
 const LOOKS: u8 = 3;
-/// The most that is read at once, in bytes.
-const MAX_READ: usize = 16 << 10;
+/// How much is read at once, in bytes: at first, and at most, once an answer is larger.
+const READ: (usize, usize) = (1 << 10, 16 << 10);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub struct Socket {
     asked: Asked,
     /// Answers running that could have been left.
     prompt: u8,
+    /// The wake-up after which it was found that there is nothing more to read.
+    dry: Option<u64>,
+    /// How much is read at once.
+    room: usize,
     /// Where the kernel puts its stamps.
     control: Vec<u8>,
 }
@@ -87,7 +91,7 @@ impl Socket {
         }
         let asked = Asked { at: Instant::now(), round: 0, soon: false, looks: 0, parts: 0 };
         let control = cmsg_space!(TimeSpec);
-        Self { io: Io::Watched(stream), traffic, collector, asked, prompt: 0, control }
+        Self { io: Io::Watched(stream), traffic, collector, asked, prompt: 0, dry: None, room: READ.0, control }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -103,8 +107,8 @@ impl Socket {
                         Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                         other => {
                             let other = other?;
-                            if (1..buffer.len()).contains(&other.0) {
-                                // There was no more: the reactor says when there is.
+                            if other.0 < buffer.len() {
+                                // There is no more: the reactor says when there is.
                                 let none = || Err::<(), _>(ErrorKind::WouldBlock.into());
                                 let _ = stream.try_io(Interest::READABLE, none);
                             }
@@ -112,50 +116,56 @@ impl Socket {
                         }
                     }
                 }
-                Io::Left(stream) => {
-                    if !self.is_due() {
-                        ready!(self.wait(cx)?);
+                Io::Left(_) if !self.is_due() => {
+                    if !self.traffic.is_asked() {
+                        // Whoever takes it from the pool looks again.
+                        return Poll::Pending;
+                    }
+                    ready!(self.wait(cx)?);
+                    continue;
+                }
+                Io::Left(stream) => match receive(stream.as_raw_fd(), buffer, &mut self.control) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.dry = self.round();
+                        self.asked.looks += 1;
                         continue;
                     }
-                    match receive(stream.as_raw_fd(), buffer, &mut self.control) {
-                        // Who takes it from the pool looks again.
-                        Err(error) if error.kind() == ErrorKind::WouldBlock && !self.traffic.is_asked() => {
-                            return Poll::Pending;
-                        }
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                            self.asked.looks += 1;
-                            ready!(self.wait(cx)?);
-                            continue;
-                        }
-                        other => other?,
-                    }
-                }
+                    other => other?,
+                },
                 Io::Gone => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
             };
+            if received < buffer.len() {
+                self.dry = self.round();
+            } else {
+                self.room = READ.1;
+            }
             self.arrived(received, stamp);
             return Poll::Ready(Ok(received));
         }
     }
 
-    /// Whether a socket that was left is to be looked at.
+    /// Whether a socket that was left is to be looked at: once a wake-up, and not before the first.
     fn is_due(&self) -> bool {
-        let round = self.collector.as_ref().map(|collector| collector.wakeups.round());
-        !self.traffic.is_asked() || self.asked.parts > 0 || round.is_none_or(|round| round > self.asked.round)
+        let round = self.round();
+        round.is_none() || (round != self.dry && !(self.traffic.is_asked() && round == Some(self.asked.round)))
     }
 
-    /// Waits for the next wake-up, or has the reactor watch the socket if that isn't soon, or isn't the first.
+    /// Waits for the next wake-up, or has the reactor watch the socket if that isn't soon, or wasn't the first.
     fn wait(&mut self, cx: &Context<'_>) -> io::Result<Poll<()>> {
         if let Some(Collector { wakeups, .. }) = &self.collector
             && self.asked.looks < LOOKS
-            && self.asked.parts == 0
+            && self.asked.parts < 2
             && wakeups.is_soon(Instant::now())
         {
-            self.asked.round = wakeups.round();
             wakeups.leave(cx.waker());
             return Ok(Poll::Pending);
         }
         self.watch()?;
         Ok(Poll::Ready(()))
+    }
+
+    fn round(&self) -> Option<u64> {
+        self.collector.as_ref().map(|collector| collector.wakeups.round())
     }
 
     /// Whether this is a socket whose answer was read, and whose next one can be left.
@@ -194,9 +204,8 @@ impl Socket {
         };
         self.traffic.arrived.set(Some(stamped.unwrap_or(now)));
         self.asked.parts = self.asked.parts.saturating_add(1);
-        let round = self.collector.as_ref().map_or(0, |collector| collector.wakeups.round());
         let in_time = match &self.io {
-            Io::Watched(_) => self.asked.soon && round == self.asked.round,
+            Io::Watched(_) => self.asked.soon && self.round() == Some(self.asked.round),
             Io::Left(_) | Io::Gone => true,
         };
         let whole = self.asked.parts == 1 && bytes > 0;
@@ -208,10 +217,8 @@ impl Socket {
         add(&self.traffic.sent, bytes as u64);
         self.traffic.ask();
         let at = Instant::now();
-        let (round, soon) = match &self.collector {
-            Some(Collector { wakeups, .. }) => (wakeups.round(), wakeups.is_soon(at)),
-            None => (0, false),
-        };
+        let soon = self.collector.as_ref().is_some_and(|collector| collector.wakeups.is_soon(at));
+        let round = self.round().unwrap_or_default();
         self.asked = Asked { at, round, soon, looks: 0, parts: 0 };
     }
 
@@ -239,7 +246,7 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = buf.remaining().min(MAX_READ);
+        let room = buf.remaining().min(self.room);
         let received = ready!(self.poll_receive(cx, buf.initialize_unfilled_to(room)))?;
         buf.advance(received);
         Poll::Ready(Ok(()))
