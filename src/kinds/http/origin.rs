@@ -63,15 +63,14 @@ impl Origin {
     pub async fn connect(&self, traffic: Rc<Traffic>) -> Result<Connection, Failure> {
         let stream = self.dial(&self.addresses().await?).await?;
         let stream = Socket::new(stream, Rc::clone(&traffic), self.collector.clone());
-        let heard = Rc::default();
         let stream = match &self.tls {
-            None => Stream::plain(stream, Rc::clone(&heard)),
+            None => Stream::Plain(stream),
             Some((tls, name)) => match tls.connect(name.clone(), stream).await {
-                Ok(stream) => Stream::tls(stream, Rc::clone(&heard)),
+                Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => return Err(Failure::new(Reason::Tls, error)),
             },
         };
-        Connection::open(stream, traffic, heard).await
+        Ok(Connection::new(stream, traffic))
     }
 
     /// The result of `work`; `None` when it takes longer than `limit`.

@@ -29,8 +29,6 @@ use crate::wakeups::Wakeups;
 const PROMPT: u8 = 4;
 /// How many wake-ups an answer that was left may fail to be there.
 const LOOKS: u8 = 3;
-/// How much is read at once, in bytes: at first, and at most, once an answer is larger.
-const READ: (usize, usize) = (1 << 10, 16 << 10);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -44,8 +42,6 @@ pub struct Socket {
     prompt: u8,
     /// The wake-up after which it was found that there is nothing more to read.
     dry: Option<u64>,
-    /// How much is read at once.
-    room: usize,
     /// Where the kernel puts its stamps.
     control: Vec<u8>,
 }
@@ -91,7 +87,7 @@ impl Socket {
         }
         let asked = Asked { at: Instant::now(), round: 0, soon: false, looks: 0, parts: 0 };
         let control = cmsg_space!(TimeSpec);
-        Self { io: Io::Watched(stream), traffic, collector, asked, prompt: 0, dry: None, room: READ.0, control }
+        Self { io: Io::Watched(stream), traffic, collector, asked, prompt: 0, dry: None, control }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -136,8 +132,6 @@ impl Socket {
             };
             if received < buffer.len() {
                 self.dry = self.round();
-            } else {
-                self.room = READ.1;
             }
             self.arrived(received, stamp);
             return Poll::Ready(Ok(received));
@@ -246,8 +240,7 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = buf.remaining().min(self.room);
-        let received = ready!(self.poll_receive(cx, buf.initialize_unfilled_to(room)))?;
+        let received = ready!(self.poll_receive(cx, buf.initialize_unfilled()))?;
         buf.advance(received);
         Poll::Ready(Ok(()))
     }

@@ -58,12 +58,12 @@ impl Tally {
         Metered { traffic: Rc::clone(traffic), tally: self }
     }
 
-    /// The hit has read its answer to the end, which is what came last over the connection with this `traffic`.
-    pub fn end(&self, traffic: &Traffic) {
-        self.ended.set(traffic.arrived.get());
+    /// The hit has read its answer, whose end came then, where that is known.
+    pub fn end(&self, at: Option<Instant>) {
+        self.ended.set(at);
     }
 
-    /// When the end of the answer came; `None` where it wasn't read to its end.
+    /// When the end of the answer came, where that is known.
     pub const fn ended(&self) -> Option<Instant> {
         self.ended.get()
     }
