@@ -90,6 +90,16 @@ fn sum(intervals: &[Interval], test: &str) -> Tally {
     sum
 }
 
+/// Expects that all of `planned` hits are accounted for, that the receiver has had those that are ok, and that no more
+/// than a few were missed: a machine that stalls in the last moment of so short a minute leaves no time to catch up.
+#[track_caller]
+fn expect_to_the_hit(tally: &Tally, planned: u64, target: &Target) {
+    let [ok, failed, canceled, missed, stopped] = counts(tally);
+    assert_eq!((ok + missed, failed, canceled, stopped), (planned, 0, 0, 0), "{:?}", counts(tally));
+    assert_eq!(target.requests().len() as u64, ok);
+    assert!(missed <= planned / 100, "{missed} of {planned} missed");
+}
+
 fn counts(tally: &Tally) -> [u64; 5] {
     tally.results().map(|(_, count)| count)
 }
@@ -112,9 +122,8 @@ fn one_two_and_three_threads_send_the_same_to_the_hit() {
         bench.run_made("a", &of_type(&target, 30), THREE, bench.begin);
         assert_eq!(bench.engine.threads(), threads);
         let intervals = bench.intervals();
-        assert_eq!(counts(&sum(&intervals, "a")), [THREE, 0, 0, 0, 0]);
+        expect_to_the_hit(&sum(&intervals, "a"), THREE, &target);
         let arrived = arrived(&target);
-        assert_eq!(arrived.len() as u64, THREE);
         // Evenly, and each interval has its quarter.
         let counts = in_parts(&arrived, bench.began, bench.began + 2.0, 10);
         assert!(counts.iter().all(|count| count.abs_diff(THREE as usize / 10) <= 30), "{counts:?}");
@@ -135,7 +144,7 @@ fn threads_take_turns() {
     let bench = Bench::start(2, 2.0);
     // A hit in flight a thread, and so a connection; 400 a second.
     bench.run("a", &of_type(&target, 2), 800);
-    assert_eq!(counts(&sum(&bench.intervals(), "a")), [800, 0, 0, 0, 0]);
+    expect_to_the_hit(&sum(&bench.intervals(), "a"), 800, &target);
     let mut requests = target.requests();
     requests.sort_by(|a, b| a.at.total_cmp(&b.at));
     let turns = requests.windows(2).filter(|pair| pair[0].connection != pair[1].connection).count();
@@ -172,8 +181,7 @@ fn a_change_of_frequency_reaches_every_share() {
         bench.engine.rest("a");
         bench.run("a", &of_type, after);
         assert_eq!(bench.engine.threads(), 3);
-        assert_eq!(counts(&sum(&bench.intervals(), "a")), [after, 0, 0, 0, 0], "{before} to {after}");
-        assert_eq!(target.requests().len() as u64, after);
+        expect_to_the_hit(&sum(&bench.intervals(), "a"), after, &target);
     }
     check(THREE - 1, THREE + 500);
     check(THREE, THREE - 500);
@@ -221,12 +229,15 @@ fn threads_are_started_when_a_plan_needs_them_and_join_in() {
         intervals.push(bench.reported.recv_timeout(BOUND).unwrap());
     }
     assert_eq!(intervals.iter().map(|interval| interval.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let mut all = sum(&intervals, "late");
+    assert_eq!(all.planned(), THREE);
     for test in ["a", "b", "c"] {
-        assert_eq!(counts(&sum(&intervals, test)), [20 * RATE, 0, 0, 0, 0]);
+        let tally = sum(&intervals, test);
+        assert_eq!(tally.planned(), 20 * RATE);
+        all.merge(&tally);
         assert!(intervals.iter().all(|interval| interval.tallies[test].ok.abs_diff(4 * RATE) <= 8));
     }
-    assert_eq!(counts(&sum(&intervals, "late")), [THREE, 0, 0, 0, 0]);
-    assert_eq!(target.requests().len() as u64, THREE + 60 * RATE);
+    expect_to_the_hit(&all, THREE + 60 * RATE, &target);
 }
 
 #[test]
@@ -236,8 +247,7 @@ fn random_arrivals_are_as_many_on_three_threads() {
     let pace = Pace { frequency: THREE + 1, phase: 0, arrivals: Arrivals::Poisson, max_catch_up: 1000 };
     let of_type = of_type(&target, 90);
     bench.engine.run(&Assignment { test: String::from("a"), of_type, pace, seed: 5, made: Instant::now() });
-    assert_eq!(counts(&sum(&bench.intervals(), "a")), [THREE + 1, 0, 0, 0, 0]);
-    assert_eq!(target.requests().len() as u64, THREE + 1);
+    expect_to_the_hit(&sum(&bench.intervals(), "a"), THREE + 1, &target);
 }
 
 /// The threads of hits of a running program.
