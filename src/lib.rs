@@ -62,7 +62,7 @@
 //! - the minute: [`run`], [`places`], [`settings`], [`logging`], [`minute`], [`slot`], [`stop`], [`watch`],
 //!   [`marks`], [`reported`]
 //! - what is to run: [`plan`]
-//! - what hits: [`engine`], and on its thread a [`shift`] a test
+//! - what hits: [`engine`], and on each of its threads a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`recorder`], [`gossip`],
@@ -77,7 +77,7 @@
 //! - Nothing planned disappears: planned = ok + failed + canceled + missed + stopped.
 //! - The wall clock is read once; all else is monotonic.
 //! - Response time is counted from when a hit was due, not from when it got started.
-//! - The engine's thread waits for no disk and no destination.
+//! - The engine's threads wait for no disk and no destination, and share nothing while they hit.
 //! - Text becomes a type once, at the door; what is wrong becomes a [`fault`], and the rest runs.
 //! - What is absent: a daemon, a controller, an open port, arguments.
 

@@ -6,6 +6,10 @@
 //! Hits that could not start in time are never sent in a burst: what is left is
 //! spread anew over what is left of the minute, at most `max_catch_up` times as
 //! dense as the test's own rate. The pacer knows neither targets nor clocks.
+//!
+//! A test that is too much for one thread is dealt out in shares, each with a
+//! pacer of its own that needs no other: share 1 of 3 has the hits 1, 4, 7, … at
+//! the very moments at which the whole would have had them.
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +47,34 @@ pub struct Pace {
     pub max_catch_up: u32,
 }
 
+/// One of the equal parts of a test that are paced apart: of `of` shares, number `number` has every hit whose
+/// number leaves that remainder.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Share {
+    number: u32,
+    of: u32,
+}
+
+impl Share {
+    /// The one share of a test that isn't divided.
+    pub const WHOLE: Self = Self { number: 0, of: 1 };
+
+    /// All shares of a test that is divided into `of`; 0 is taken for 1.
+    pub fn all(of: u32) -> impl Iterator<Item = Self> {
+        (0..of.max(1)).map(move |number| Self { number, of: of.max(1) })
+    }
+
+    /// How many of `total` things that are dealt out in turn are this share's: of 8, the shares of 3 have 3, 3, 2.
+    pub fn part_of(self, total: u64) -> u64 {
+        total.saturating_sub(self.number.into()).div_ceil(self.of.into())
+    }
+
+    /// The number, in the whole test, of this share's hit `nth`.
+    fn hit(self, nth: u64) -> u64 {
+        u64::from(self.number) + nth * u64::from(self.of)
+    }
+}
+
 /// One hit that is to be started.
 ///
 /// ```
@@ -58,7 +90,7 @@ pub struct Pace {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Due {
-    /// Counts the test's hits in this minute from 0.
+    /// Counts the test's hits in this minute from 0, those of all its shares.
     pub number: u64,
     /// When it is to start.
     pub at: Instant,
@@ -68,7 +100,7 @@ pub struct Due {
     pub late: Duration,
 }
 
-/// Deals out the dues of one test in one minute.
+/// Deals out the dues of one test, or of a share of it, in one minute.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -82,6 +114,7 @@ pub struct Due {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pacer {
+    share: Share,
     pace: Pace,
     /// What the frequency is counted in, in ns: with it, the test's own rate.
     per_ns: u128,
@@ -94,11 +127,15 @@ pub struct Pacer {
     random: fastrand::Rng,
 }
 
-/// The dues between two re-plannings: `count` hits from `origin` to the end of the minute.
+/// The dues between two re-plannings: `grid` moments from `origin` to the end of the minute, those of them that are
+/// the share's.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     origin: Instant,
     phase: u32,
+    grid: u64,
+    share: Share,
+    /// How many of the moments are the share's.
     count: u64,
     dealt: u64,
     /// The next due when arrivals are at random.
@@ -108,28 +145,38 @@ struct Stretch {
 impl Pacer {
     /// Plans `pace.frequency` hits from `now` until before `end`. `seed` makes random arrivals repeatable.
     pub fn new(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        Self::counted_in(MINUTE_NS, pace, now, end, seed)
+        Self::counted_in(MINUTE_NS, Share::WHOLE, pace, now, end, seed)
     }
 
     /// The same for `pace.frequency` hits not in a minute, but in the time from `now` to `end`.
     pub fn within(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        Self::counted_in(end.saturating_duration_since(now).as_nanos().max(1), pace, now, end, seed)
+        let per_ns = end.saturating_duration_since(now).as_nanos().max(1);
+        Self::counted_in(per_ns, Share::WHOLE, pace, now, end, seed)
     }
 
-    fn counted_in(per_ns: u128, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        let stretch = Stretch { origin: now, phase: pace.phase, count: 0, dealt: 0, drawn: now };
+    /// Plans the hits of one share of a test, all of whose shares are handed the same. Together they plan what
+    /// [`new`](Self::new) does; at random, other moments that are no less random.
+    pub fn of_share(share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        Self::counted_in(MINUTE_NS, share, pace, now, end, seed)
+    }
+
+    fn counted_in(per_ns: u128, share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        let stretch = Stretch { origin: now, phase: 0, grid: 0, share, count: 0, dealt: 0, drawn: now };
+        // The golden ratio's bits: seeds of neighbours have nothing in common. The first share's is the test's.
+        let seed = seed ^ u64::from(share.number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut pacer = Self {
+            share,
             pace,
             per_ns,
             end,
             taken: 0,
-            left: pace.frequency,
+            left: share.part_of(pace.frequency),
             stretch,
             blocked: Backlog::default(),
             late: Backlog::default(),
             random: fastrand::Rng::with_seed(seed),
         };
-        pacer.spread(now, pace.phase);
+        pacer.lay(now, pace.frequency);
         pacer
     }
 
@@ -158,7 +205,7 @@ impl Pacer {
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
     pub fn take(&mut self) -> Option<Due> {
         let at = self.next_due()?;
-        let due = Due { number: self.taken, at, blocked: self.blocked.pop(), late: self.late.pop() };
+        let due = Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
         self.taken += 1;
         self.left -= 1;
         self.stretch.dealt += 1;
@@ -182,7 +229,7 @@ impl Pacer {
     pub fn unblock(&mut self, now: Instant) {
         if let Some((hits, first)) = self.overdue(now) {
             self.blocked.add(hits, first);
-            self.spread(now, 0);
+            self.spread(now);
         }
     }
 
@@ -190,15 +237,16 @@ impl Pacer {
     pub fn fall_behind(&mut self, now: Instant) {
         if let Some((hits, first)) = self.overdue(now) {
             self.late.add(hits, first);
-            self.spread(now, 0);
+            self.spread(now);
         }
     }
 
-    /// From `now` on another pace: what was dealt out counts towards its frequency.
+    /// From `now` on another pace: what was dealt out counts towards its frequency. A share changes its own part of
+    /// it; as it doesn't know what the others have dealt out, it falls between theirs to within one distance of hits.
     pub fn change(&mut self, pace: Pace, now: Instant) {
         self.pace = pace;
-        self.left = pace.frequency.saturating_sub(self.taken);
-        self.spread(now, pace.phase);
+        self.left = self.share.part_of(pace.frequency).saturating_sub(self.taken);
+        self.lay(now, self.left * u64::from(self.share.of));
     }
 
     /// From `now` on nothing is due, until the next [`change`](Self::change).
@@ -215,10 +263,11 @@ impl Pacer {
             Arrivals::Even => {
                 let since = now.saturating_duration_since(self.stretch.origin).as_nanos();
                 let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos().max(1);
-                // The hits up to `now` of all hits in the window, less those dealt out.
-                let count = u128::from(self.stretch.count);
-                let due = ((since * count) << 32).saturating_sub(u128::from(self.stretch.phase) * window);
+                // The share's hits up to `now` of all in the window, less those dealt out.
+                let grid = u128::from(self.stretch.grid);
+                let due = ((since * grid) << 32).saturating_sub(u128::from(self.stretch.phase) * window);
                 let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
+                let passed = self.stretch.share.part_of(passed);
                 hits = passed.min(self.stretch.count).saturating_sub(self.stretch.dealt).max(1);
             }
             Arrivals::Poisson => {
@@ -233,18 +282,29 @@ impl Pacer {
         Some((hits, now - first))
     }
 
-    /// Lays what is left, as far as it fits, between `now` and the end.
-    fn spread(&mut self, now: Instant, phase: u32) {
+    /// Lays the share's hits among the `hits` that all shares have left, as far as these fit, between `now` and the
+    /// end.
+    fn lay(&mut self, now: Instant, hits: u64) {
+        let grid = hits.min(self.fits(now, self.pace.frequency));
+        let (share, count) = (self.share, self.share.part_of(grid));
+        self.stretch = Stretch { origin: now, phase: self.pace.phase, grid, share, count, dealt: 0, drawn: now };
+        self.draw();
+    }
+
+    /// Spreads what is left, as far as it fits, between `now` and the end, the first due at once. A share that has
+    /// fallen behind does so on its own.
+    fn spread(&mut self, now: Instant) {
+        let grid = self.left.min(self.fits(now, self.share.part_of(self.pace.frequency)));
+        self.stretch = Stretch { origin: now, phase: 0, grid, share: Share::WHOLE, count: grid, dealt: 0, drawn: now };
+    }
+
+    /// How many hits catch-up allows between `now` and the end to what has `frequency`; never less than one.
+    fn fits(&self, now: Instant, frequency: u64) -> u64 {
         let window = self.end.saturating_duration_since(now).as_nanos();
-        let densest = u128::from(self.pace.frequency) * u128::from(self.pace.max_catch_up);
-        let fits = match window {
+        let densest = u128::from(frequency) * u128::from(self.pace.max_catch_up);
+        match window {
             0 => 0,
             _ => u64::try_from((window * densest / self.per_ns).max(1)).unwrap_or(u64::MAX),
-        };
-        self.stretch = Stretch { origin: now, phase, count: self.left.min(fits), dealt: 0, drawn: now };
-        // Of random arrivals the first is due at once only where it has waited already.
-        if phase != 0 || self.taken == 0 {
-            self.draw();
         }
     }
 
@@ -256,11 +316,12 @@ impl Pacer {
 }
 
 impl Stretch {
-    /// The due of the next hit: `origin + (dealt + phase) × (end − origin) / count`, exact to the nanosecond.
+    /// The due of the next hit, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
+    /// to the nanosecond.
     fn even(&self, end: Instant) -> Instant {
         let window = end.saturating_duration_since(self.origin).as_nanos();
-        let position = u128::from(self.dealt) << 32 | u128::from(self.phase);
-        let ns = position * window / (u128::from(self.count) << 32);
+        let position = u128::from(self.share.hit(self.dealt)) << 32 | u128::from(self.phase);
+        let ns = position * window / (u128::from(self.grid) << 32);
         self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
     }
 
@@ -418,19 +479,22 @@ mod tests {
         assert!((0.97..1.03).contains(&(deviation / mean)), "{}", deviation / mean);
     }
 
-    /// Whatever happens in a minute: dues never go backwards, none is at or
-    /// after the end, never denser than what is left ÷ time left or ten times
-    /// the own rate, and every hit is dealt out or left.
+    /// Whatever happens in a minute, to a whole test or to a share: dues never
+    /// go backwards, none is at or after the end, never denser than what is
+    /// left ÷ time left or ten times the own rate, and every hit is dealt out
+    /// or left.
     #[test]
     fn any_minute_of_stalls_and_changes_keeps_its_promises() {
         let mut random = fastrand::Rng::with_seed(5);
         for round in 0..300 {
             let begin = Instant::now();
             let end = begin + ms(59_900);
-            let frequency = random.u64(1..5000);
-            let own = Pace { phase: random.u32(..), ..pace(frequency) };
+            let of = random.u32(1..4);
+            let share = Share { number: random.u32(0..of), of };
+            let whole = Pace { phase: random.u32(..), ..pace(random.u64(1..5000)) };
+            let frequency = share.part_of(whole.frequency);
             let mut now = begin + ms(random.u64(0..59_900));
-            let mut pacer = Pacer::new(own, now, end, round);
+            let mut pacer = Pacer::of_share(share, whole, now, end, round);
             let mut dealt = 0;
             while let Some(due) = pacer.next_due() {
                 assert!(due < end);
@@ -461,6 +525,105 @@ mod tests {
             }
             assert_eq!(dealt + pacer.left(), frequency);
             assert_eq!(dealt, pacer.taken());
+        }
+    }
+
+    #[test]
+    fn the_union_of_shares_is_the_whole() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..300 {
+            let begin = Instant::now();
+            let (now, end) = (begin + ms(random.u64(0..59_900)), begin + ms(59_900));
+            let pace = Pace { phase: random.u32(..), ..pace(random.u64(1..3000)) };
+            let of = random.u32(1..9);
+            let whole = drain(&mut Pacer::new(pace, now, end, 1));
+            let shares = Share::all(of).map(|share| Pacer::of_share(share, pace, now, end, 1));
+            let mut union: Vec<Due> = shares.flat_map(|mut share| drain(&mut share)).collect();
+            union.sort_by_key(|due| due.number);
+            assert_eq!(union, whole, "{of} shares of {pace:?}");
+        }
+    }
+
+    #[test]
+    fn shares_stay_apart_and_whole_through_stalls_and_changes() {
+        let mut random = fastrand::Rng::with_seed(9);
+        for round in 0..300 {
+            let begin = Instant::now();
+            let end = begin + ms(59_900);
+            let arrivals = if random.bool() { Arrivals::Even } else { Arrivals::Poisson };
+            let first = Pace { arrivals, phase: random.u32(..), ..pace(random.u64(1..3000)) };
+            let changed = Pace { frequency: random.u64(1..3000), ..first };
+            let of = random.u32(1..6);
+            let (stall, change) = (begin + ms(random.u64(0..30_000)), begin + ms(random.u64(30_000..50_000)));
+            let (mut numbers, mut left) = (Vec::new(), 0);
+            for share in Share::all(of) {
+                let mut pacer = Pacer::of_share(share, first, begin, end, round);
+                while pacer.next_due().is_some_and(|due| due < stall) {
+                    numbers.extend(pacer.take().map(|due| due.number));
+                }
+                if random.bool() {
+                    pacer.unblock(stall + ms(random.u64(0..20_000)));
+                }
+                while pacer.next_due().is_some_and(|due| due < change) {
+                    numbers.extend(pacer.take().map(|due| due.number));
+                }
+                pacer.change(changed, change);
+                let own = changed.max_catch_up as f64 * changed.frequency as f64 / 60.0 / f64::from(of);
+                let rate = pacer.stretch.count as f64 / (end - change).as_secs_f64();
+                assert!(rate <= own + 1.0, "{rate} over {own}");
+                let dues = drain(&mut pacer);
+                assert!(dues.iter().all(|due| due.at >= change && due.at <= end));
+                numbers.extend(dues.iter().map(|due| due.number));
+                left += pacer.left();
+            }
+            let dealt = numbers.len() as u64;
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len() as u64, dealt, "a number was given twice");
+            assert!(dealt + left >= changed.frequency, "{dealt} and {left} of {changed:?}");
+            if changed.frequency >= first.frequency {
+                assert_eq!(dealt + left, changed.frequency);
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_that_was_held_up_spreads_its_own_hits_alone() {
+        let begin = Instant::now();
+        let share = Share { number: 1, of: 2 };
+        let mut pacer = Pacer::of_share(share, Pace { phase: 0, ..pace(1198) }, begin, begin + ms(59_900), 1);
+        for nth in 0..100 {
+            assert_eq!(pacer.take().map(|due| due.number), Some(2 * nth + 1));
+        }
+        // The share's hit 100 is due at 10.05 s; it waits until 12.05 s, as do the twenty behind it.
+        pacer.unblock(begin + ms(12_050));
+        let dues = drain(&mut pacer);
+        assert_eq!((dues.len(), dues[0].number), (499, 201));
+        assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_050), ms(2000)));
+        assert!(dues[20].blocked > Duration::ZERO);
+        assert_eq!(dues[21].blocked, Duration::ZERO);
+        let step = 47.85 / 499.0;
+        assert!(dues.windows(2).all(|w| ((w[1].at - w[0].at).as_secs_f64() - step).abs() < 1e-6));
+    }
+
+    #[test]
+    fn random_arrivals_of_shares_are_as_many_and_not_the_same() {
+        let begin = Instant::now();
+        let pace = Pace { arrivals: Arrivals::Poisson, ..pace(1001) };
+        let shares = Share::all(2).map(|share| Pacer::of_share(share, pace, begin, begin + ms(60_000), 3));
+        let [first, second] = shares.map(|mut share| drain(&mut share)).collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((first.len(), second.len()), (501, 500));
+        assert!(first.iter().zip(&second).all(|(first, second)| first.at != second.at));
+    }
+
+    #[test]
+    fn parts_of_a_total_add_up_to_it() {
+        for of in 1..20 {
+            for total in 0..100 {
+                let parts: Vec<u64> = Share::all(of).map(|share| share.part_of(total)).collect();
+                assert_eq!(parts.iter().sum::<u64>(), total);
+                assert!(parts.is_sorted_by(|a, b| a >= b) && parts[0] - parts[parts.len() - 1] <= 1, "{parts:?}");
+            }
         }
     }
 

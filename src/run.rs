@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::TimeDelta;
 
 use crate::courier::Courier;
-use crate::engine::{Assignment, Engine, Interval, Window};
+use crate::engine::{Assignment, Engine, Interval, Limits, RATE_OF_A_THREAD, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
 use crate::kinds::{MAX_GRACE, Type};
@@ -242,7 +242,8 @@ impl Run {
         let slack = settings.pacing_slack;
         let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval, slack };
         let closed = events.clone();
-        let engine = Engine::start(window, move |interval| _ = closed.send(Event::Closed(interval)))?;
+        let limits = Limits { threads: settings.threads(), rate_of_a_thread: RATE_OF_A_THREAD };
+        let engine = Engine::start(window, limits, move |interval| _ = closed.send(Event::Closed(interval)))?;
         let (noticed, stopper) = (events.clone(), engine.clone());
         watch::start(&places.etc, move |notice| {
             if let Notice::Stop(_) = notice {
@@ -376,7 +377,7 @@ impl Run {
             max_catch_up: self.settings.max_catch_up,
         };
         let seed = seed(&self.host, &name, self.minute.start.timestamp());
-        self.engine.run(Assignment { of_type: known.of_type.clone(), test: name, pace, seed, made });
+        self.engine.run(&Assignment { of_type: known.of_type.clone(), test: name, pace, seed, made });
     }
 
     /// Starts a courier, and has it deliver what earlier runs have left.

@@ -1,6 +1,8 @@
 //! canihaz.toml: every setting, each with its default.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use log::LevelFilter;
@@ -12,6 +14,8 @@ use crate::wakeups::SLACK;
 
 /// The file's name in the configuration folder.
 pub const FILE: &str = "canihaz.toml";
+/// The most threads that can be asked for: more than any server has cores to spare.
+const MAX_THREADS: u64 = 1024;
 /// The most that hits may be put off to share a wake-up: beyond that, `lag` says that the generator is the limit.
 const MAX_SLACK: Duration = Duration::from_millis(5);
 /// What happens while a setting is wrong.
@@ -24,6 +28,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// How long an interval of measuring is; divides a minute.
     pub interval: Duration,
+    /// The most threads that hit; as many as the machine can run at once unless given.
+    pub threads: Option<u32>,
     /// How many times denser than its own rate a test may catch up.
     pub max_catch_up: u32,
     /// How much later than due hits may start so that they share a wake-up; zero: each has its own.
@@ -47,6 +53,7 @@ impl Default for Settings {
         Self {
             host: None,
             interval: Duration::from_secs(10),
+            threads: None,
             max_catch_up: 10,
             pacing_slack: SLACK,
             send_for: Duration::from_secs(5),
@@ -114,6 +121,7 @@ impl Settings {
         Self {
             host,
             interval: interval.unwrap_or(default.interval),
+            threads: keys.integer("threads", 1, MAX_THREADS).map(|n| n as u32),
             max_catch_up: keys.integer("max_catch_up", 1, 1000).map_or(default.max_catch_up, |n| n as u32),
             pacing_slack: keys.duration("pacing_slack", Duration::ZERO, MAX_SLACK).unwrap_or(default.pacing_slack),
             send_for: keys.duration("send_for", Duration::ZERO, 60 * second).unwrap_or(default.send_for),
@@ -123,6 +131,12 @@ impl Settings {
             log_level: keys.choice("log_level", &levels).unwrap_or(default.log_level),
             log_file: keys.path("log_file"),
         }
+    }
+
+    /// The most threads that hit.
+    pub fn threads(&self) -> usize {
+        // Where the system doesn't say what it can run at once, one is always right.
+        self.threads.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), |threads| threads as usize)
     }
 
     /// This server's name.
@@ -167,8 +181,8 @@ mod tests {
             .collect();
         let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), &shown).expect("it is TOML");
         assert_eq!(faults, []);
-        assert_eq!(shown.lines().count(), 10, "one for each field of Settings");
-        assert_eq!(Settings { host: None, log_file: None, ..settings }, Settings::default());
+        assert_eq!(shown.lines().count(), 11, "one for each field of Settings");
+        assert_eq!(Settings { host: None, threads: None, log_file: None, ..settings }, Settings::default());
         assert_eq!(Settings::parse(Path::new("canihaz.toml"), sample), Ok((Settings::default(), Vec::new())));
     }
 

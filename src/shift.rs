@@ -210,7 +210,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
             // As long as those that share a wake-up find a place, they don't wait for each other.
             Some(due) if due > now => {
                 let places = u32::try_from(self.terms.overtime / 2).unwrap_or(u32::MAX);
-                let patience = self.pacer.span(places);
+                let patience = self.pacer.span(places).min((self.end - due) / 2);
                 Wake { at: due, patience, then: self.pacer.following(), collects: true }
             }
             _ => Wake::at(self.end),

@@ -14,4 +14,5 @@ mod parts;
 mod places;
 mod slots;
 mod stop;
+mod threads;
 mod under_cron;

@@ -1,8 +1,4 @@
-//! The thread that hits: a shift a test, and the intervals they are counted in.
-//!
-//! The engine is told what to run and tells, interval by interval, what came of
-//! it. It knows neither files nor destinations; nothing on its thread waits for
-//! a disk.
+//! One thread that hits: a shift a test, or a share of one, and the intervals they are counted in.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,11 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::{self, JoinSet, LocalSet};
 
+use super::gather::Part;
+use super::{Assignment, Interval, Window};
 use crate::kinds::{KindTarget, Type};
-use crate::pacer::{Pace, Pacer};
+use crate::pacer::{Pacer, Share};
 use crate::recorder::Recorder;
 use crate::shift::{self, Shift, Terms};
-use crate::summary::Tally;
 use crate::wakeups::{Alarm, Wake, Wakeups};
 
 /// The most tests that can't run of which each is told.
@@ -27,68 +24,18 @@ const MOST_TOLD: usize = 10;
 /// How long the engine sleeps while it waits for nothing but its last shifts.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The minute as the engine sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// When the minute began.
-    pub begin: Instant,
-    /// From when on no hit starts.
-    pub end: Instant,
-    /// How long an interval is; divides a minute.
-    pub interval: Duration,
-    /// How long after its due a hit may start, so that hits share a wake-up.
-    pub slack: Duration,
-}
-
-impl Window {
-    /// How many intervals of the minute are over at `now`.
-    pub fn intervals_before(&self, now: Instant) -> u32 {
-        let elapsed = now.saturating_duration_since(self.begin).as_nanos();
-        u32::try_from(elapsed / self.interval.as_nanos().max(1)).unwrap_or(u32::MAX)
-    }
-}
-
-/// What is to be run.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    /// The test's name.
-    pub test: String,
-    /// What it hits.
-    pub of_type: Type,
-    /// How often.
-    pub pace: Pace,
-    /// Makes random arrivals repeatable.
-    pub seed: u64,
-    /// When the plan was made that it is part of.
-    pub made: Instant,
-}
-
-/// What the engine is told.
+/// What a thread is told.
 #[derive(Debug)]
-enum Order {
-    Run(Box<Assignment>),
+pub enum Order {
+    /// Run this share of a test, or run it differently from now on.
+    Run(Box<Assignment>, Share),
+    /// Start no further hit of a test, until it is run again.
     Rest(String),
+    /// Start no further hit and drop those in flight.
     Stop,
 }
 
-/// One interval of all tests, closed.
-#[derive(Debug)]
-pub struct Interval {
-    /// Counts the intervals of the minute from 0.
-    pub index: u32,
-    /// Whether it is the last: the minute is over or was stopped, and nothing is in flight.
-    pub last: bool,
-    /// The tests that ran in it, by name.
-    pub tallies: BTreeMap<String, Tally>,
-}
-
-/// The way to tell the engine something; it may be cloned to any thread.
-#[derive(Clone, Debug)]
-pub struct Engine {
-    orders: UnboundedSender<Order>,
-}
-
-/// One test, as the engine keeps it.
+/// One test, or the thread's share of it.
 struct Running {
     orders: UnboundedSender<shift::Order<KindTarget>>,
     recorder: Rc<RefCell<Recorder>>,
@@ -97,74 +44,44 @@ struct Running {
     active: bool,
 }
 
-struct Conductor<F> {
+struct Conductor {
     window: Window,
     wakeups: Rc<Wakeups>,
     tests: BTreeMap<String, Running>,
-    /// The tests that can't run, with their frequencies.
-    unable: BTreeMap<String, u64>,
+    /// How often it was told that a test can't run.
+    told: usize,
     shifts: JoinSet<io::Result<()>>,
-    report: F,
+    part: Part,
     closed: u32,
 }
 
-impl Engine {
-    /// Starts the engine's thread, which hands each closed interval to
-    /// `report` and ends after the last one.
-    ///
-    /// # Errors
-    /// When the system has no thread or descriptors left.
-    pub fn start(window: Window, report: impl FnMut(Interval) + Send + 'static) -> io::Result<Self> {
-        let (orders, receiver) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        thread::Builder::new().name("engine".into()).spawn(move || {
-            let hits = async move {
-                let wakeups = Wakeups::new(window.slack)?;
-                let closed = window.intervals_before(Instant::now());
-                let conductor = Conductor {
-                    window,
-                    wakeups,
-                    tests: BTreeMap::new(),
-                    unable: BTreeMap::new(),
-                    shifts: JoinSet::new(),
-                    report,
-                    closed,
-                };
-                conductor.conduct(receiver).await
-            };
-            // A task like the others, as what a thread blocks on is polled whenever one of them is.
-            let ended = LocalSet::new().block_on(&runtime, async { task::spawn_local(hits).await? });
-            if let Err(error) = ended {
-                log::error!("the engine ended early: {error}");
-            }
-            // Name look-ups that hang must not keep the minute from ending.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { orders })
-    }
-
-    /// Runs a test, or runs it differently from now on.
-    pub fn run(&self, assignment: Assignment) {
-        self.tell(Order::Run(Box::new(assignment)));
-    }
-
-    /// Starts no further hit of a test, until it is run again.
-    pub fn rest(&self, test: &str) {
-        self.tell(Order::Rest(test.to_owned()));
-    }
-
-    /// Starts no further hit and drops those in flight.
-    pub fn stop(&self) {
-        self.tell(Order::Stop);
-    }
-
-    fn tell(&self, order: Order) {
-        // An engine that is gone has closed its last interval: there is nothing left to tell it.
-        let _ = self.orders.send(order);
-    }
+/// Starts a thread, which closes its intervals as its `part` and ends after its last one.
+///
+/// # Errors
+/// When the system has no thread or descriptors left.
+pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedSender<Order>> {
+    let (orders, receiver) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
+        let hits = async move {
+            let wakeups = Wakeups::new(window.slack)?;
+            let closed = part.first();
+            let conductor =
+                Conductor { window, wakeups, tests: BTreeMap::new(), told: 0, shifts: JoinSet::new(), part, closed };
+            conductor.conduct(receiver).await
+        };
+        // A task like the others, as what a thread blocks on is polled whenever one of them is.
+        let ended = LocalSet::new().block_on(&runtime, async { task::spawn_local(hits).await? });
+        if let Err(error) = ended {
+            log::error!("thread {number} of hits ended early: {error}");
+        }
+        // Name look-ups that hang must not keep the minute from ending.
+        runtime.shutdown_background();
+    })?;
+    Ok(orders)
 }
 
-impl<F: FnMut(Interval) + 'static> Conductor<F> {
+impl Conductor {
     async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
         let mut alarm = self.wakeups.sleeper();
         let mut kept = task::spawn_local({
@@ -177,8 +94,8 @@ impl<F: FnMut(Interval) + 'static> Conductor<F> {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::Run(assignment)) if !stopping => self.run(*assignment),
-                    Some(Order::Run(_)) => {}
+                    Some(Order::Run(assignment, share)) if !stopping => self.run(*assignment, share),
+                    Some(Order::Run(..)) => {}
                     Some(Order::Rest(test)) => self.rest(&test),
                     Some(Order::Stop) | None => {
                         stopping = true;
@@ -207,17 +124,20 @@ impl<F: FnMut(Interval) + 'static> Conductor<F> {
         Ok(())
     }
 
-    fn run(&mut self, assignment: Assignment) {
+    fn run(&mut self, assignment: Assignment, share: Share) {
         let Assignment { test, of_type, pace, seed, made } = assignment;
         let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
             None => match of_type.kind.target(&self.wakeups) {
                 Ok(target) => Rc::new(target),
-                Err(error) => return self.give_up(test, pace, &error.context(format!("type {}", of_type.name))),
+                Err(error) => {
+                    return self.give_up(&test, &error.context(format!("type {}", of_type.name)));
+                }
             },
         };
-        let terms = Terms { overtime: of_type.overtime as usize, when_busy: of_type.when_busy, grace: of_type.grace };
+        let overtime = share.part_of(of_type.overtime.into()).max(1) as usize;
+        let terms = Terms { overtime, when_busy: of_type.when_busy, grace: of_type.grace };
         if let Some(running) = self.tests.get_mut(&test) {
             let _ = running.orders.send(shift::Order::Change(Rc::clone(&target), terms, pace, made));
             running.of_type = of_type;
@@ -226,24 +146,23 @@ impl<F: FnMut(Interval) + 'static> Conductor<F> {
             return;
         }
         let recorder = Rc::new(RefCell::new(Recorder::default()));
-        let pacer = Pacer::new(pace, made, self.window.end, seed);
+        let pacer = Pacer::of_share(share, pace, made, self.window.end, seed);
         let alarm = self.wakeups.sleeper();
         let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), alarm);
         let (orders, receiver) = mpsc::unbounded_channel();
         self.shifts.spawn_local(shift.work(receiver));
-        self.unable.remove(&test);
         self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
     }
 
     /// A test can't run, for want of something that the machine should have: its hits are missed.
-    fn give_up(&mut self, test: String, pace: Pace, error: &anyhow::Error) {
-        match self.unable.len() {
+    fn give_up(&mut self, test: &str, error: &anyhow::Error) {
+        match self.told {
             ..MOST_TOLD => log::error!("test {test} cannot run: {error:#}"),
             MOST_TOLD => log::error!("test {test} cannot run, nor can others, of which no more is said: {error:#}"),
             _ => {}
         }
-        self.rest(&test);
-        self.unable.insert(test, pace.frequency);
+        self.told += 1;
+        self.rest(test);
     }
 
     fn rest(&mut self, test: &str) {
@@ -277,17 +196,35 @@ impl<F: FnMut(Interval) + 'static> Conductor<F> {
     }
 
     fn close(&mut self, last: bool) {
-        // Those that could run for a while account for themselves.
-        let mut unable = if last { std::mem::take(&mut self.unable) } else { BTreeMap::new() };
-        unable.retain(|test, _| !self.tests.contains_key(test));
         let tallies = self
             .tests
             .iter()
             .filter(|(_, running)| running.active || !running.recorder.borrow().is_empty())
             .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close()))
-            .chain(unable.into_iter().map(|(test, missed)| (test, Tally { missed, ..Tally::default() })))
             .collect();
-        (self.report)(Interval { index: self.closed, last, tallies });
+        self.part.close(Interval { index: self.closed, last, tallies });
         self.closed += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::gather::Gather;
+
+    #[test]
+    fn what_a_thread_that_panics_had_left_is_missed() {
+        let now = Instant::now();
+        // The end of such an interval is no moment that there is.
+        let window =
+            Window { begin: now, end: now + Duration::from_secs(600), interval: Duration::MAX, slack: Duration::ZERO };
+        let (told, reported) = std::sync::mpsc::channel();
+        let gather = Gather::new(0, move |interval| told.send(interval).unwrap());
+        let part = gather.join(0).unwrap();
+        gather.expect(0, "a", 7);
+        let _orders = start(0, window, part).unwrap();
+        let last = reported.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!((last.index, last.last, last.tallies["a"].missed), (0, true, 7));
+        assert_eq!(last.tallies["a"].planned(), 7);
     }
 }

@@ -1,0 +1,330 @@
+//! What the threads have measured, put together: one interval of all of them.
+//!
+//! Each thread closes its own intervals, by its own clock. An interval is
+//! reported once every thread that takes part has closed it, the last one once
+//! every thread has ended; intervals that only some of them closed, as a stop
+//! came just at a boundary, are reported as well. Nobody waits here: who comes
+//! last reports. Hits that were expected of a thread and are in none of its
+//! intervals, for whatever reason, are missed, and are in the last one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Interval;
+use crate::summary::Tally;
+
+/// Where intervals are put together; all clones are the same.
+#[derive(Clone)]
+pub struct Gather {
+    open: Arc<Mutex<Open>>,
+}
+
+/// The part that one thread takes. Dropped before the last interval is closed, as when its thread panics, it is lost
+/// from its last closed interval on; the others' intervals are reported all the same.
+pub struct Part {
+    gather: Gather,
+    thread: usize,
+    first: u32,
+}
+
+/// What is not reported yet.
+struct Open {
+    report: Box<dyn FnMut(Interval) + Send>,
+    /// The first interval that is not reported.
+    next: u32,
+    intervals: BTreeMap<u32, BTreeMap<String, Tally>>,
+    threads: BTreeMap<usize, Thread>,
+    is_over: bool,
+}
+
+/// One thread's part.
+struct Thread {
+    /// The first interval that it has not closed.
+    next: u32,
+    /// Whether it may close another.
+    is_working: bool,
+    /// Hits that were asked of it, by test.
+    expected: BTreeMap<String, u64>,
+    /// Hits that are in its intervals, by test.
+    counted: BTreeMap<String, u64>,
+}
+
+impl Gather {
+    /// Reports intervals from `first` on, each once, in order.
+    pub fn new(first: u32, report: impl FnMut(Interval) + Send + 'static) -> Self {
+        let open = Open {
+            report: Box::new(report),
+            next: first,
+            intervals: BTreeMap::new(),
+            threads: BTreeMap::new(),
+            is_over: false,
+        };
+        Self { open: Arc::new(Mutex::new(open)) }
+    }
+
+    /// Has a thread take part from the first interval that is not reported; `None` when the last one is.
+    pub fn join(&self, thread: usize) -> Option<Part> {
+        let mut open = self.open();
+        let first = open.next;
+        let joined = Thread { next: first, is_working: true, expected: BTreeMap::new(), counted: BTreeMap::new() };
+        (!open.is_over).then(|| {
+            open.threads.insert(thread, joined);
+            Part { gather: self.clone(), thread, first }
+        })
+    }
+
+    /// From now on a thread is to account for so many hits of a test in the minute.
+    pub fn expect(&self, thread: usize, test: &str, hits: u64) {
+        if let Some(thread) = self.open().threads.get_mut(&thread) {
+            thread.expected.insert(test.to_owned(), hits);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Should `report` have panicked, the others' intervals are still worth reporting.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part {
+    /// The first interval that is to be closed.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// The thread has closed an interval; they come in order, without gaps.
+    pub fn close(&self, interval: Interval) {
+        let Interval { index, last, tallies } = interval;
+        let mut open = self.gather.open();
+        if let Some(thread) = open.threads.get_mut(&self.thread) {
+            thread.next = index + 1;
+            thread.is_working = !last;
+            for (test, tally) in &tallies {
+                *thread.counted.entry(test.clone()).or_default() += tally.planned();
+            }
+        }
+        open.add(index, tallies);
+        open.report_complete();
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let mut open = self.gather.open();
+        if let Some(thread) = open.threads.get_mut(&self.thread).filter(|thread| thread.is_working) {
+            thread.is_working = false;
+            if !thread.expected.is_empty() {
+                log::error!("thread {} of hits is gone: hits that are in no interval yet are missed", self.thread);
+            }
+            open.report_complete();
+        }
+    }
+}
+
+impl Open {
+    fn add(&mut self, index: u32, tallies: BTreeMap<String, Tally>) {
+        let interval = self.intervals.entry(index).or_default();
+        for (test, tally) in tallies {
+            interval.entry(test).and_modify(|sum| sum.merge(&tally)).or_insert(tally);
+        }
+    }
+
+    /// Reports what nobody will add to any more.
+    fn report_complete(&mut self) {
+        let working = self.threads.values().filter(|thread| thread.is_working);
+        match working.map(|thread| thread.next).min() {
+            Some(next) => self.report_before(next),
+            None if self.is_over => {}
+            None => {
+                self.is_over = true;
+                let last = self.intervals.last_key_value().map_or(self.next, |(index, _)| *index);
+                let missed: Vec<_> = self.threads.values().map(Thread::missed).collect();
+                for tallies in missed {
+                    self.add(last, tallies);
+                }
+                self.report_before(last);
+                let tallies = self.intervals.remove(&last).unwrap_or_default();
+                (self.report)(Interval { index: last, last: true, tallies });
+            }
+        }
+    }
+
+    fn report_before(&mut self, next: u32) {
+        for index in self.next..next {
+            self.next = index + 1;
+            let tallies = self.intervals.remove(&index).unwrap_or_default();
+            (self.report)(Interval { index, last: false, tallies });
+        }
+    }
+}
+
+impl Thread {
+    /// What was expected and is in no interval.
+    fn missed(&self) -> BTreeMap<String, Tally> {
+        let counted = |test| self.counted.get(test).copied().unwrap_or(0);
+        let missed = self.expected.iter().map(|(test, hits)| (test, hits.saturating_sub(counted(test))));
+        missed
+            .filter(|(_, missed)| *missed > 0)
+            .map(|(test, missed)| (test.clone(), Tally { missed, ..Tally::default() }))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use super::*;
+
+    /// An interval that was reported: its index, whether it was the last, and hits that were ok, and missed, by test.
+    type Seen = (u32, bool, Vec<(String, u64, u64)>);
+
+    fn gather(first: u32) -> (Gather, Receiver<Interval>) {
+        let (told, reported) = mpsc::channel();
+        (Gather::new(first, move |interval| told.send(interval).unwrap()), reported)
+    }
+
+    fn seen(reported: &Receiver<Interval>) -> Vec<Seen> {
+        let tests = |tallies: BTreeMap<String, Tally>| {
+            tallies.into_iter().map(|(test, tally)| (test, tally.ok, tally.missed)).collect()
+        };
+        reported.try_iter().map(|interval| (interval.index, interval.last, tests(interval.tallies))).collect()
+    }
+
+    /// Hits of the test `a` that were ok.
+    fn interval(index: u32, last: bool, ok: u64) -> Interval {
+        let tallies = BTreeMap::from([(String::from("a"), Tally { ok, ..Tally::default() })]);
+        Interval { index, last, tallies }
+    }
+
+    fn a(index: u32, last: bool, ok: u64, missed: u64) -> Seen {
+        (index, last, vec![(String::from("a"), ok, missed)])
+    }
+
+    #[test]
+    fn an_interval_is_reported_once_all_have_closed_it_whoever_comes_first() {
+        let (gather, reported) = gather(2);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        assert_eq!((x.first(), y.first()), (2, 2));
+        x.close(interval(2, false, 1));
+        x.close(interval(3, false, 2));
+        assert_eq!(seen(&reported), []);
+        y.close(interval(2, false, 10));
+        assert_eq!(seen(&reported), [a(2, false, 11, 0)]);
+        y.close(interval(3, false, 20));
+        y.close(interval(4, true, 40));
+        assert_eq!(seen(&reported), [a(3, false, 22, 0)]);
+        x.close(interval(4, true, 4));
+        assert_eq!(seen(&reported), [a(4, true, 44, 0)]);
+        drop((x, y));
+        assert_eq!(seen(&reported), []);
+        assert!(gather.join(2).is_none());
+    }
+
+    #[test]
+    fn a_thread_that_comes_late_takes_part_from_the_first_interval_that_is_not_reported() {
+        let (gather, reported) = gather(0);
+        let x = gather.join(0).unwrap();
+        x.close(interval(0, false, 1));
+        let y = gather.join(1).unwrap();
+        assert_eq!(y.first(), 1);
+        x.close(interval(1, false, 2));
+        assert_eq!(seen(&reported), [a(0, false, 1, 0)]);
+        // Behind a thread that is behind.
+        let z = gather.join(2).unwrap();
+        assert_eq!(z.first(), 1);
+        y.close(interval(1, true, 10));
+        z.close(interval(1, true, 100));
+        assert_eq!(seen(&reported), [a(1, false, 112, 0)]);
+        x.close(interval(2, true, 3));
+        assert_eq!(seen(&reported), [a(2, true, 3, 0)]);
+    }
+
+    #[test]
+    fn last_intervals_may_differ() {
+        let (gather, reported) = gather(0);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        // A stop comes as x has passed a boundary, and y has not.
+        x.close(interval(0, false, 1));
+        y.close(interval(0, true, 10));
+        assert_eq!(seen(&reported), [a(0, false, 11, 0)]);
+        x.close(interval(1, true, 2));
+        assert_eq!(seen(&reported), [a(1, true, 2, 0)]);
+
+        let (gather, reported) = self::gather(0);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        x.close(interval(0, false, 1));
+        x.close(interval(1, true, 2));
+        y.close(interval(0, true, 10));
+        assert_eq!(seen(&reported), [a(0, false, 11, 0), a(1, true, 2, 0)]);
+    }
+
+    #[test]
+    fn of_a_lost_thread_what_it_had_not_closed_is_missed_and_the_others_go_on() {
+        let (gather, reported) = gather(0);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        gather.expect(0, "a", 100);
+        gather.expect(1, "a", 50);
+        x.close(interval(0, false, 30));
+        gather.expect(1, "a", 99);
+        y.close(interval(0, false, 10));
+        x.close(interval(1, false, 30));
+        assert_eq!(seen(&reported), [a(0, false, 40, 0)]);
+        drop(y);
+        assert_eq!(seen(&reported), [a(1, false, 30, 0)]);
+        x.close(interval(2, true, 40));
+        assert_eq!(seen(&reported), [a(2, true, 40, 89)]);
+    }
+
+    #[test]
+    fn a_thread_may_be_lost_last_or_alone() {
+        let (gather, reported) = gather(0);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        gather.expect(0, "a", 5);
+        y.close(interval(0, false, 1));
+        y.close(interval(1, true, 1));
+        assert_eq!(seen(&reported), []);
+        drop(x);
+        assert_eq!(seen(&reported), [a(0, false, 1, 0), a(1, true, 1, 5)]);
+
+        let (gather, reported) = self::gather(3);
+        let x = gather.join(0).unwrap();
+        gather.expect(0, "a", 5);
+        // Lowered below what was done: nothing is missed then.
+        gather.expect(0, "b", 5);
+        x.close(Interval {
+            index: 3,
+            last: false,
+            tallies: BTreeMap::from([(String::from("b"), Tally { ok: 3, ..Tally::default() })]),
+        });
+        gather.expect(0, "b", 2);
+        drop(x);
+        assert_eq!(seen(&reported), [(3, false, vec![(String::from("b"), 3, 0)]), a(4, true, 0, 5)]);
+    }
+
+    #[test]
+    fn whatever_the_order_nothing_is_lost_or_reported_twice() {
+        let mut random = fastrand::Rng::with_seed(17);
+        for _ in 0..300 {
+            let (gather, reported) = gather(0);
+            let lasts: Vec<u32> = (0..random.u32(1..5)).map(|_| random.u32(2..4)).collect();
+            let parts: Vec<Part> = (0..lasts.len()).map(|thread| gather.join(thread).unwrap()).collect();
+            let mut todo: Vec<usize> =
+                lasts.iter().enumerate().flat_map(|(thread, last)| vec![thread; *last as usize + 1]).collect();
+            random.shuffle(&mut todo);
+            let mut next = vec![0; lasts.len()];
+            let mut hits = 0;
+            for thread in todo {
+                let ok = random.u64(0..100);
+                hits += ok;
+                parts[thread].close(interval(next[thread], next[thread] == lasts[thread], ok));
+                next[thread] += 1;
+            }
+            let seen = seen(&reported);
+            let most = *lasts.iter().max().unwrap();
+            let expect: Vec<(u32, bool)> = (0..=most).map(|index| (index, index == most)).collect();
+            assert_eq!(seen.iter().map(|(index, last, _)| (*index, *last)).collect::<Vec<_>>(), expect);
+            assert_eq!(seen.iter().flat_map(|(.., tests)| tests).map(|(_, ok, _)| ok).sum::<u64>(), hits);
+        }
+    }
+}
