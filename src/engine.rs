@@ -270,8 +270,8 @@ impl<F: FnMut(Interval)> Conductor<F> {
             .tests
             .iter()
             .filter(|(_, running)| running.active || !running.recorder.borrow().is_empty())
-            .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close()))
-            .chain(unable.into_iter().map(|(test, missed)| (test, Tally { missed, ..Tally::default() })))
+            .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close(Instant::now())))
+            .chain(unable.into_iter().map(|(test, missed)| (test, Tally::unable(missed))))
             .collect();
         (self.report)(Interval { index: self.closed, last, tallies });
         self.closed += 1;

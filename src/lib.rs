@@ -22,7 +22,7 @@
 //! - what hits: [`engine`], and on its thread a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
-//! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`recorder`], [`gossip`],
+//! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`latency`]; and [`timer`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]
 //!
@@ -39,6 +39,7 @@
 //! - What is absent: a daemon, a controller, an open port, arguments.
 
 pub mod archive;
+pub mod asked;
 pub mod backlog;
 pub mod courier;
 pub mod ctl;

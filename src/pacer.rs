@@ -104,22 +104,24 @@ pub struct Pacer {
     stretch: Stretch,
     blocked: Backlog,
     late: Backlog,
-    random: fastrand::Rng,
 }
 
 /// The dues between two re-plannings: `grid` moments from `origin` to the end of the minute, those of them that are
 /// the share's.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
+#[derive(Clone, Debug)]
+pub(crate) struct Stretch {
+    arrivals: Arrivals,
     origin: Instant,
+    end: Instant,
     phase: u32,
     grid: u64,
     share: Share,
     /// How many of the moments are the share's.
-    count: u64,
+    pub(crate) count: u64,
     dealt: u64,
     /// The next due when arrivals are at random.
     drawn: Instant,
+    random: fastrand::Rng,
 }
 
 impl Pacer {
@@ -131,9 +133,20 @@ impl Pacer {
     /// Plans the hits of one share of a test, all of whose shares are handed the same. Together they plan what
     /// [`new`](Self::new) does; at random, other moments that are no less random.
     pub fn of_share(share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        let stretch = Stretch { origin: now, phase: 0, grid: 0, share, count: 0, dealt: 0, drawn: now };
         // The golden ratio's bits: seeds of neighbours have nothing in common. The first share's is the test's.
         let seed = seed ^ u64::from(share.number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let stretch = Stretch {
+            arrivals: pace.arrivals,
+            origin: now,
+            end,
+            phase: pace.phase,
+            grid: 0,
+            share,
+            count: 0,
+            dealt: 0,
+            drawn: now,
+            random: fastrand::Rng::with_seed(seed),
+        };
         let mut pacer = Self {
             share,
             pace,
@@ -143,7 +156,6 @@ impl Pacer {
             stretch,
             blocked: Backlog::default(),
             late: Backlog::default(),
-            random: fastrand::Rng::with_seed(seed),
         };
         pacer.lay(now, pace.frequency);
         pacer
@@ -151,11 +163,7 @@ impl Pacer {
 
     /// When the next hit is due; `None` when no further one fits into the minute.
     pub fn next_due(&self) -> Option<Instant> {
-        let stretch = &self.stretch;
-        (stretch.dealt < stretch.count).then(|| match self.pace.arrivals {
-            Arrivals::Even => stretch.even(self.end),
-            Arrivals::Poisson => stretch.drawn,
-        })
+        self.stretch.next_due()
     }
 
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
@@ -164,8 +172,7 @@ impl Pacer {
         let due = Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
         self.taken += 1;
         self.left -= 1;
-        self.stretch.dealt += 1;
-        self.draw();
+        self.stretch.deal();
         Some(due)
     }
 
@@ -179,11 +186,16 @@ impl Pacer {
         self.left
     }
 
+    /// What the plan, as it was made last, asks for: to be looked at before catch-up moves anything.
+    pub(crate) fn plan(&self) -> &Stretch {
+        &self.stretch
+    }
+
     /// A place among `overtime` became free at `now`: hits that were due
     /// meanwhile remember how long they were blocked, and all that are left are
     /// spread anew, the first of them due at once.
     pub fn unblock(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.overdue(now) {
+        if let Some((hits, first)) = self.stretch.overdue(now) {
             self.blocked.add(hits, first);
             self.spread(now);
         }
@@ -191,7 +203,7 @@ impl Pacer {
 
     /// The generator itself was late at `now`: the same, but the delay is ours.
     pub fn fall_behind(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.overdue(now) {
+        if let Some((hits, first)) = self.stretch.overdue(now) {
             self.late.add(hits, first);
             self.spread(now);
         }
@@ -210,48 +222,19 @@ impl Pacer {
         self.stretch.count = self.stretch.dealt;
     }
 
-    /// How many hits are due at `now` but not dealt out, and how long the first of them has been.
-    fn overdue(&mut self, now: Instant) -> Option<(u64, Duration)> {
-        let first = self.next_due().filter(|due| *due <= now)?;
-        let mut ahead = self.stretch;
-        let mut hits = 0;
-        match self.pace.arrivals {
-            Arrivals::Even => {
-                let since = now.saturating_duration_since(self.stretch.origin).as_nanos();
-                let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos().max(1);
-                // The share's hits up to `now` of all in the window, less those dealt out.
-                let grid = u128::from(self.stretch.grid);
-                let due = ((since * grid) << 32).saturating_sub(u128::from(self.stretch.phase) * window);
-                let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
-                let passed = self.stretch.share.part_of(passed);
-                hits = passed.min(self.stretch.count).saturating_sub(self.stretch.dealt).max(1);
-            }
-            Arrivals::Poisson => {
-                let mut random = self.random.clone();
-                while ahead.dealt < ahead.count && ahead.drawn <= now {
-                    hits += 1;
-                    ahead.dealt += 1;
-                    ahead.draw(&mut random, self.end);
-                }
-            }
-        }
-        Some((hits, now - first))
-    }
-
     /// Lays the share's hits among the `hits` that all shares have left, as far as these fit, between `now` and the
     /// end.
     fn lay(&mut self, now: Instant, hits: u64) {
         let grid = hits.min(self.fits(now, self.pace.frequency));
-        let (share, count) = (self.share, self.share.part_of(grid));
-        self.stretch = Stretch { origin: now, phase: self.pace.phase, grid, share, count, dealt: 0, drawn: now };
-        self.draw();
+        self.stretch.lay(self.pace, now, grid, self.share);
+        self.stretch.draw();
     }
 
     /// Spreads what is left, as far as it fits, between `now` and the end, the first due at once. A share that has
     /// fallen behind does so on its own.
     fn spread(&mut self, now: Instant) {
         let grid = self.left.min(self.fits(now, self.share.part_of(self.pace.frequency)));
-        self.stretch = Stretch { origin: now, phase: 0, grid, share: Share::WHOLE, count: grid, dealt: 0, drawn: now };
+        self.stretch.lay(Pace { phase: 0, ..self.pace }, now, grid, Share::WHOLE);
     }
 
     /// How many hits catch-up allows between `now` and the end to what has `frequency`; never less than one.
@@ -263,19 +246,79 @@ impl Pacer {
             _ => u64::try_from((window * densest / MINUTE_NS).max(1)).unwrap_or(u64::MAX),
         }
     }
-
-    fn draw(&mut self) {
-        if self.pace.arrivals == Arrivals::Poisson {
-            self.stretch.draw(&mut self.random, self.end);
-        }
-    }
 }
 
 impl Stretch {
+    /// When the next hit is due; `None` when all were dealt out.
+    fn next_due(&self) -> Option<Instant> {
+        (self.dealt < self.count).then(|| match self.arrivals {
+            Arrivals::Even => self.even(),
+            Arrivals::Poisson => self.drawn,
+        })
+    }
+
+    fn deal(&mut self) {
+        self.dealt += 1;
+        self.draw();
+    }
+
+    /// How many hits are due at `now` but not dealt out, and how long the first of them has been.
+    fn overdue(&self, now: Instant) -> Option<(u64, Duration)> {
+        let first = self.next_due().filter(|due| *due <= now)?;
+        let hits = match self.arrivals {
+            Arrivals::Even => self.even_until(now).saturating_sub(self.dealt).max(1),
+            Arrivals::Poisson => self.clone().skip_until(now),
+        };
+        Some((hits, now - first))
+    }
+
+    /// How many of its hits were due by `now`. At random, those are passed over, and never counted one by one again.
+    pub(crate) fn due_until(&mut self, now: Instant) -> u64 {
+        match self.arrivals {
+            Arrivals::Even => self.even_until(now),
+            Arrivals::Poisson => {
+                self.skip_until(now);
+                self.dealt
+            }
+        }
+    }
+
+    /// Whether its hits are at random, so that counting them takes as many steps.
+    pub(crate) fn is_random(&self) -> bool {
+        self.arrivals == Arrivals::Poisson
+    }
+
+    /// Deals out what is due by `now`, and says how much that was.
+    fn skip_until(&mut self, now: Instant) -> u64 {
+        let before = self.dealt;
+        while self.next_due().is_some_and(|due| due <= now) {
+            self.deal();
+        }
+        self.dealt - before
+    }
+
+    /// Lays `grid` moments anew from `now` on, at a pace, for a share.
+    fn lay(&mut self, pace: Pace, now: Instant, grid: u64, share: Share) {
+        let Pace { arrivals, phase, .. } = pace;
+        let count = share.part_of(grid);
+        let (end, random) = (self.end, self.random.clone());
+        *self = Self { arrivals, origin: now, end, phase, grid, share, count, dealt: 0, drawn: now, random };
+    }
+
+    /// The share's hits up to `now`, where they lie evenly.
+    fn even_until(&self, now: Instant) -> u64 {
+        let Some(since) = now.checked_duration_since(self.origin) else { return 0 };
+        let window = self.end.saturating_duration_since(self.origin).as_nanos().max(1);
+        let due = (since.as_nanos() * u128::from(self.grid)) << 32;
+        let Some(due) = due.checked_sub(u128::from(self.phase) * window) else { return 0 };
+        let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
+        self.share.part_of(passed).min(self.count)
+    }
+
     /// The due of the next hit, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
     /// to the nanosecond.
-    fn even(&self, end: Instant) -> Instant {
-        let window = end.saturating_duration_since(self.origin).as_nanos();
+    fn even(&self) -> Instant {
+        let window = self.end.saturating_duration_since(self.origin).as_nanos();
         let position = u128::from(self.share.hit(self.dealt)) << 32 | u128::from(self.phase);
         let ns = position * window / (u128::from(self.grid) << 32);
         self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
@@ -283,11 +326,11 @@ impl Stretch {
 
     /// Draws the next of `count − dealt` moments that lie independently between the last one and the end:
     /// the least of k uniform numbers is `1 − U^(1/k)`.
-    fn draw(&mut self, random: &mut fastrand::Rng, end: Instant) {
+    fn draw(&mut self) {
         let left = self.count.saturating_sub(self.dealt);
-        if left > 0 {
-            let window = end.saturating_duration_since(self.drawn).as_secs_f64();
-            let share = 1.0 - random.f64().powf(1.0 / left as f64);
+        if left > 0 && self.arrivals == Arrivals::Poisson {
+            let window = self.end.saturating_duration_since(self.drawn).as_secs_f64();
+            let share = 1.0 - self.random.f64().powf(1.0 / left as f64);
             self.drawn += Duration::from_secs_f64(window * share);
         }
     }

@@ -99,6 +99,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         recorder: Rc<RefCell<Recorder>>,
         alarm: A,
     ) -> Self {
+        recorder.borrow_mut().plan(&pacer, alarm.now());
         Self { target, terms, pacer, end, resting: false, in_flight: FuturesUnordered::new(), recorder, alarm }
     }
 
@@ -186,7 +187,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         }
         match self.pacer.next_due() {
             Some(due) if !self.is_full() || self.terms.when_busy == WhenBusy::Cancel => due.min(self.end),
-            _ => self.end,
+            due => {
+                self.recorder.borrow_mut().is_full(due);
+                self.end
+            }
         }
     }
 
@@ -204,18 +208,22 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         self.terms = terms;
         self.resting = false;
         self.pacer.change(pace, made);
+        self.recorder.borrow_mut().plan(&self.pacer, made);
     }
 
     fn rest(&mut self) {
         self.resting = true;
         self.pacer.rest();
+        self.recorder.borrow_mut().rest(self.alarm.now());
     }
 
     /// Drops what is in flight and counts it, and what was not started, as stopped.
     fn stop(&mut self) {
         let in_flight = self.in_flight.len() as u64;
         self.in_flight.clear();
-        self.recorder.borrow_mut().stopped(in_flight + self.pacer.left());
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.rest(self.alarm.now());
+        recorder.stopped(in_flight + self.pacer.left());
     }
 
     /// Fails what is still in flight when grace is over, with the time it had.
@@ -321,7 +329,7 @@ mod tests {
             let (orders, receiver) = mpsc::unbounded_channel();
             let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
-            let tally = recorder.borrow_mut().close();
+            let tally = recorder.borrow_mut().close(Instant::now());
             Finished { tally, most: target.most.get() }
         })
     }
