@@ -121,7 +121,7 @@ mod tests {
         pacer.change(pace(1000), at(10));
         asked.go_on(&pacer, at(10));
         assert_eq!((asked.up_to(at(10)), asked.up_to(at(60))), (100, 1000));
-        pacer.rest();
+        pacer.rest(at(35));
         asked.rest(at(35));
         let at_rest = asked.up_to(at(35));
         assert!((550..=570).contains(&at_rest), "{at_rest}");

@@ -102,6 +102,8 @@ pub struct Pacer {
     taken: u64,
     left: u64,
     stretch: Stretch,
+    /// While hits wait for places: the dues as they lay when the first had to, dealt out along with the others.
+    jam: Option<Stretch>,
     blocked: Backlog,
     late: Backlog,
 }
@@ -122,6 +124,17 @@ pub(crate) struct Stretch {
     /// The next due when arrivals are at random.
     drawn: Instant,
     random: fastrand::Rng,
+}
+
+/// Hits that are due and were not dealt out.
+#[derive(Clone, Copy, Debug)]
+struct Overdue {
+    /// How many, at least one.
+    hits: u64,
+    /// How long the first of them has been.
+    first: Duration,
+    /// How long the last of them has been.
+    last: Duration,
 }
 
 impl Pacer {
@@ -154,6 +167,7 @@ impl Pacer {
             taken: 0,
             left: share.part_of(pace.frequency),
             stretch,
+            jam: None,
             blocked: Backlog::default(),
             late: Backlog::default(),
         };
@@ -169,7 +183,13 @@ impl Pacer {
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
     pub fn take(&mut self) -> Option<Due> {
         let at = self.next_due()?;
-        let due = Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
+        let mut due =
+            Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
+        if let Some(jam) = &mut self.jam {
+            let waited = jam.next_due().map(|due| at.saturating_duration_since(due));
+            due.blocked += waited.unwrap_or_default();
+            jam.deal();
+        }
         self.taken += 1;
         self.left -= 1;
         self.stretch.deal();
@@ -191,20 +211,28 @@ impl Pacer {
         &self.stretch
     }
 
-    /// A place among `overtime` became free at `now`: hits that were due
-    /// meanwhile remember how long they were blocked, and all that are left are
-    /// spread anew, the first of them due at once.
+    /// A place among `overtime`, all of which were taken, became free at `now`. If hits were due meanwhile, all that
+    /// are left are spread anew, the first of them due at once.
+    ///
+    /// They wait on, though, by the dues that they had, until a place stays free that none of the new dues wants at
+    /// once: before that the target holds them up, and after it only catch-up does. What they have waited by then
+    /// they remember.
     pub fn unblock(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.stretch.overdue(now) {
-            self.blocked.add(hits, first);
-            self.spread(now);
+        if self.stretch.overdue(now).is_none() {
+            return self.end_jam(now);
         }
+        if self.jam.is_none() {
+            self.jam = Some(self.stretch.clone());
+        }
+        self.spread(now);
     }
 
-    /// The generator itself was late at `now`: the same, but the delay is ours.
+    /// The generator itself was late at `now`: what is left is spread anew, but the delay is ours.
     pub fn fall_behind(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.stretch.overdue(now) {
-            self.late.add(hits, first);
+        if let Some(overdue) = self.stretch.overdue(now) {
+            // There is a place for the first of them, and was when it was due.
+            self.end_jam(now - overdue.first);
+            self.late.add(overdue.hits, overdue.first, overdue.last);
             self.spread(now);
         }
     }
@@ -212,14 +240,23 @@ impl Pacer {
     /// From `now` on another pace: what was dealt out counts towards its frequency. A share changes its own part of
     /// it; as it doesn't know what the others have dealt out, it falls between theirs to within one distance of hits.
     pub fn change(&mut self, pace: Pace, now: Instant) {
+        self.end_jam(now);
         self.pace = pace;
         self.left = self.share.part_of(pace.frequency).saturating_sub(self.taken);
         self.lay(now, self.left * u64::from(self.share.of));
     }
 
     /// From `now` on nothing is due, until the next [`change`](Self::change).
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, now: Instant) {
+        self.end_jam(now);
         self.stretch.count = self.stretch.dealt;
+    }
+
+    /// Nobody waits for a place any more: who did until `now` remembers how long.
+    fn end_jam(&mut self, now: Instant) {
+        if let Some(overdue) = self.jam.take().and_then(|jam| jam.overdue(now)) {
+            self.blocked.add(overdue.hits, overdue.first, overdue.last);
+        }
     }
 
     /// Lays the share's hits among the `hits` that all shares have left, as far as these fit, between `now` and the
@@ -252,7 +289,7 @@ impl Stretch {
     /// When the next hit is due; `None` when all were dealt out.
     fn next_due(&self) -> Option<Instant> {
         (self.dealt < self.count).then(|| match self.arrivals {
-            Arrivals::Even => self.even(),
+            Arrivals::Even => self.even(self.dealt),
             Arrivals::Poisson => self.drawn,
         })
     }
@@ -262,14 +299,18 @@ impl Stretch {
         self.draw();
     }
 
-    /// How many hits are due at `now` but not dealt out, and how long the first of them has been.
-    fn overdue(&self, now: Instant) -> Option<(u64, Duration)> {
+    /// The hits that are due at `now` but not dealt out; `None` without any.
+    fn overdue(&self, now: Instant) -> Option<Overdue> {
         let first = self.next_due().filter(|due| *due <= now)?;
-        let hits = match self.arrivals {
-            Arrivals::Even => self.even_until(now).saturating_sub(self.dealt).max(1),
-            Arrivals::Poisson => self.clone().skip_until(now),
+        let (hits, last) = match self.arrivals {
+            Arrivals::Even => {
+                let hits = self.even_until(now).saturating_sub(self.dealt).max(1);
+                (hits, self.even(self.dealt + hits - 1))
+            }
+            Arrivals::Poisson => self.clone().skip_until(now).unwrap_or((1, first)),
         };
-        Some((hits, now - first))
+        let waited = |due| now.saturating_duration_since(due);
+        Some(Overdue { hits, first: waited(first), last: waited(last) })
     }
 
     /// How many of its hits were due by `now`. At random, those are passed over, and never counted one by one again.
@@ -288,13 +329,14 @@ impl Stretch {
         self.arrivals == Arrivals::Poisson
     }
 
-    /// Deals out what is due by `now`, and says how much that was.
-    fn skip_until(&mut self, now: Instant) -> u64 {
-        let before = self.dealt;
-        while self.next_due().is_some_and(|due| due <= now) {
+    /// Deals out what is due by `now`, and says how much that was, and when the last of it was due.
+    fn skip_until(&mut self, now: Instant) -> Option<(u64, Instant)> {
+        let (before, mut last) = (self.dealt, None);
+        while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            last = Some(due);
             self.deal();
         }
-        self.dealt - before
+        last.map(|last| (self.dealt - before, last))
     }
 
     /// Lays `grid` moments anew from `now` on, at a pace, for a share.
@@ -315,11 +357,11 @@ impl Stretch {
         self.share.part_of(passed).min(self.count)
     }
 
-    /// The due of the next hit, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
+    /// The due of the hit `nth`, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
     /// to the nanosecond.
-    fn even(&self) -> Instant {
+    fn even(&self, nth: u64) -> Instant {
         let window = self.end.saturating_duration_since(self.origin).as_nanos();
-        let position = u128::from(self.share.hit(self.dealt)) << 32 | u128::from(self.phase);
+        let position = u128::from(self.share.hit(nth)) << 32 | u128::from(self.phase);
         let ns = position * window / (u128::from(self.grid) << 32);
         self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
     }
@@ -408,14 +450,37 @@ mod tests {
         }
         // The hit due at 10 s waits until 12 s, as do the twenty behind it.
         pacer.unblock(begin + ms(12_000));
-        let dues = drain(&mut pacer);
+        let first = pacer.take().unwrap();
+        // The next place is nobody's for a while.
+        pacer.unblock(begin + ms(12_010));
+        let dues: Vec<_> = [first].into_iter().chain(drain(&mut pacer)).collect();
         assert_eq!(dues.len(), 499);
         assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_000), ms(2000)));
-        assert!((dues[10].blocked.as_secs_f64() - 1.0).abs() < 0.06, "{:?}", dues[10]);
+        for hit in 1..=20 {
+            assert!(dues[hit].blocked.abs_diff(ms(2010 - 100 * hit as u64)) < Duration::from_nanos(30), "{hit}");
+        }
         assert_eq!(dues[21].blocked, Duration::ZERO);
         let step = 47.9 / 499.0;
         assert!(dues.windows(2).all(|w| ((w[1].at - w[0].at).as_secs_f64() - step).abs() < 1e-6));
         assert!(dues.iter().all(|due| due.late == Duration::ZERO));
+    }
+
+    #[test]
+    fn who_waits_behind_a_target_that_is_always_busy_waits_since_its_first_due() {
+        for arrivals in [Arrivals::Even, Arrivals::Poisson] {
+            let begin = Instant::now();
+            let own = Pace { arrivals, ..pace(599) };
+            let planned = drain(&mut Pacer::new(own, begin, begin + ms(59_900), 1));
+            let mut pacer = Pacer::new(own, begin, begin + ms(59_900), 1);
+            let mut now = planned[0].at;
+            for first in &planned[..58] {
+                let due = pacer.take().unwrap();
+                assert!(due.blocked.abs_diff(due.at - first.at) < Duration::from_nanos(30));
+                assert_eq!(due.at, now);
+                now += ms(1000);
+                pacer.unblock(now);
+            }
+        }
     }
 
     #[test]
@@ -441,7 +506,7 @@ mod tests {
         pacer.change(pace(600), begin + ms(31_000));
         assert_eq!((pacer.left(), pacer.next_due()), (0, None));
         pacer.change(pace(1100), begin + ms(31_000));
-        pacer.rest();
+        pacer.rest(begin + ms(32_000));
         assert_eq!((pacer.left(), pacer.next_due()), (100, None));
     }
 
@@ -584,7 +649,9 @@ mod tests {
         }
         // The share's hit 100 is due at 10.05 s; it waits until 12.05 s, as do the twenty behind it.
         pacer.unblock(begin + ms(12_050));
-        let dues = drain(&mut pacer);
+        let first = pacer.take().unwrap();
+        pacer.unblock(begin + ms(12_060));
+        let dues: Vec<_> = [first].into_iter().chain(drain(&mut pacer)).collect();
         assert_eq!((dues.len(), dues[0].number), (499, 201));
         assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_050), ms(2000)));
         assert!(dues[20].blocked > Duration::ZERO);

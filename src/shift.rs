@@ -204,6 +204,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     fn change(&mut self, target: Rc<T>, terms: Terms, pace: Pace, made: Instant) {
+        self.remember_waiting(made);
         self.target = target;
         self.terms = terms;
         self.resting = false;
@@ -212,9 +213,18 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     fn rest(&mut self) {
+        let now = self.alarm.now();
+        self.remember_waiting(now);
         self.resting = true;
-        self.pacer.rest();
-        self.recorder.borrow_mut().rest(self.alarm.now());
+        self.pacer.rest(now);
+        self.recorder.borrow_mut().rest(now);
+    }
+
+    /// Another plan is to be made: hits that wait for a place have been blocked until `now`.
+    fn remember_waiting(&mut self, now: Instant) {
+        if self.is_full() && self.terms.when_busy == WhenBusy::Wait {
+            self.pacer.unblock(now);
+        }
     }
 
     /// Drops what is in flight and counts it, and what was not started, as stopped.
