@@ -18,6 +18,8 @@ pub struct Asked {
     plan: Option<Stretch>,
     /// The most that the plan adds: what had been asked for and was not sent is in it once more.
     most: u64,
+    /// Whether any plan was at random.
+    random: bool,
 }
 
 impl Asked {
@@ -26,6 +28,7 @@ impl Asked {
         self.rest(now);
         let plan = pacer.plan();
         self.most = plan.count.saturating_sub(self.before.saturating_sub(pacer.taken()));
+        self.random |= plan.is_random();
         self.plan = Some(plan.clone());
     }
 
@@ -38,6 +41,13 @@ impl Asked {
     /// All that was asked for up to `now`, which never goes backwards.
     pub fn up_to(&mut self, now: Instant) -> u64 {
         self.before + self.plan.as_mut().map_or(0, |plan| plan.due_until(now)).min(self.most)
+    }
+
+    /// How many fewer than `asked` hits an interval may have without anybody's fault. One may be on its way just now;
+    /// and hits at random, once moved, lie elsewhere at random: four standard deviations of the difference of two
+    /// such counts.
+    pub fn slack(&self, asked: u64) -> u64 {
+        if self.random { 1 + (4.0 * (2.0 * asked as f64).sqrt()) as u64 } else { 1 }
     }
 
     /// Hits at random are counted one by one: a few now and then, instead of an interval's all at once.

@@ -26,7 +26,7 @@ impl Recorder {
         match gossip {
             Gossip::BeforeTarget => self.tally.sent += 1,
             Gossip::AfterTarget(ended) => {
-                self.waited |= self.full_until.take().is_some_and(|due| due <= ended.end);
+                self.look_who_waited(ended.end);
                 self.asked.pass(ended.end);
                 self.tally.record(ended);
             }
@@ -39,13 +39,13 @@ impl Recorder {
 
     /// From `now` on the test is asked for what `pacer` has just planned.
     pub fn plan(&mut self, pacer: &Pacer, now: Instant) {
-        // What waited goes by another plan now, perhaps with more places.
-        self.waited |= self.full_until.take().is_some_and(|due| due <= now);
+        self.look_who_waited(now);
         self.asked.go_on(pacer, now);
     }
 
     /// From `now` on the test is asked for nothing.
     pub fn rest(&mut self, now: Instant) {
+        self.look_who_waited(now);
         self.asked.rest(now);
     }
 
@@ -75,12 +75,16 @@ impl Recorder {
         let asked = self.asked.up_to(now).max(self.asked_before);
         tally.asked = asked - std::mem::replace(&mut self.asked_before, asked);
         let waited = std::mem::take(&mut self.waited) || self.full_until.is_some_and(|due| due <= now);
-        // One may be on its way just now.
         let short = tally.asked.saturating_sub(tally.sent);
-        if !waited && short > 1 {
+        if !waited && short > self.asked.slack(tally.asked) {
             tally.unsent = short;
         }
         tally
+    }
+
+    /// There is a place again at `now`, or another plan: whoever was due before it has waited.
+    fn look_who_waited(&mut self, now: Instant) {
+        self.waited |= self.full_until.take().is_some_and(|due| due <= now);
     }
 }
 
@@ -145,6 +149,16 @@ mod tests {
         send(&mut recorder, 1, second(21));
         assert!(!recorder.close(second(30)).generator_limited());
         assert!(recorder.close(second(40)).generator_limited());
+    }
+
+    #[test]
+    fn who_waited_when_the_test_was_removed_has_waited() {
+        let (mut recorder, begin) = recorder();
+        recorder.is_full(Some(begin + Duration::from_secs(1)));
+        recorder.rest(begin + Duration::from_secs(5));
+        recorder.is_full(None);
+        let tally = recorder.close(begin + Duration::from_secs(10));
+        assert_eq!((tally.asked, tally.sent, tally.unsent), (501, 0, 0));
     }
 
     #[test]

@@ -277,6 +277,9 @@ impl Future for InFlight {
 }
 
 #[cfg(test)]
+mod any_minute;
+
+#[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
