@@ -13,4 +13,5 @@ mod parts;
 mod places;
 mod slots;
 mod stop;
+mod truth;
 mod under_cron;
