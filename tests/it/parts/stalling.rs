@@ -19,10 +19,19 @@ const BACKLOG: u32 = 4096;
 /// What it knows of its own run.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// When it stalled, and when it went on.
-    pub stalled: Option<(Instant, Instant)>,
+    /// When it stalled.
+    pub stalled: Option<Instant>,
     /// When it had written each answer, in that order.
     pub answered: Vec<Instant>,
+}
+
+impl Record {
+    /// From when to when nothing was answered.
+    #[track_caller]
+    pub fn stall(&self) -> (Instant, Instant) {
+        let began = self.stalled.expect("it has stalled");
+        (began, *self.answered.iter().find(|at| **at > began).expect("it has gone on"))
+    }
 }
 
 /// The running server; ended, with all of its connections, when dropped.
@@ -72,6 +81,7 @@ impl Stalling {
 impl Drop for Stalling {
     fn drop(&mut self) {
         drop(self.running.take());
+        // Should it have panicked, there is nothing more to end.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -102,8 +112,7 @@ async fn answer(mut stream: TcpStream, record: Arc<Mutex<Record>>) {
 /// Holds up the thread, and with it everything that it serves.
 async fn stall(from: Instant, long: Duration, record: &Mutex<Record>) {
     tokio::time::sleep_until(from.into()).await;
-    let began = Instant::now();
+    record.lock().expect("nobody panics with it").stalled = Some(Instant::now());
     thread::sleep(long);
-    record.lock().expect("nobody panics with it").stalled = Some((began, Instant::now()));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
