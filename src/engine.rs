@@ -12,14 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{self, JoinSet, LocalSet};
 
 use crate::kinds::{KindTarget, Type};
 use crate::pacer::{Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::shift::{self, Shift, Terms};
 use crate::summary::Tally;
-use crate::timer::{Alarm, Timer};
+use crate::wakeups::{Alarm, Wake, Wakeups};
 
 /// The most tests that can't run of which each is told.
 const MOST_TOLD: usize = 10;
@@ -36,6 +36,8 @@ pub struct Window {
     pub end: Instant,
     /// How long an interval is; divides a minute.
     pub interval: Duration,
+    /// How long after its due a hit may start, so that hits share a wake-up.
+    pub slack: Duration,
 }
 
 impl Window {
@@ -97,6 +99,7 @@ struct Running {
 
 struct Conductor<F> {
     window: Window,
+    wakeups: Rc<Wakeups>,
     tests: BTreeMap<String, Running>,
     /// The tests that can't run, with their frequencies.
     unable: BTreeMap<String, u64>,
@@ -113,18 +116,25 @@ impl Engine {
     /// When the system has no thread or descriptors left.
     pub fn start(window: Window, report: impl FnMut(Interval) + Send + 'static) -> io::Result<Self> {
         let (orders, receiver) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         thread::Builder::new().name("engine".into()).spawn(move || {
-            let closed = window.intervals_before(Instant::now());
-            let conductor = Conductor {
-                window,
-                tests: BTreeMap::new(),
-                unable: BTreeMap::new(),
-                shifts: JoinSet::new(),
-                report,
-                closed,
+            let hits = async move {
+                let wakeups = Wakeups::new(window.slack)?;
+                let closed = window.intervals_before(Instant::now());
+                let conductor = Conductor {
+                    window,
+                    wakeups,
+                    tests: BTreeMap::new(),
+                    unable: BTreeMap::new(),
+                    shifts: JoinSet::new(),
+                    report,
+                    closed,
+                };
+                conductor.conduct(receiver).await
             };
-            if let Err(error) = LocalSet::new().block_on(&runtime, conductor.conduct(receiver)) {
+            // A task like the others, as what a thread blocks on is polled whenever one of them is.
+            let ended = LocalSet::new().block_on(&runtime, async { task::spawn_local(hits).await? });
+            if let Err(error) = ended {
                 log::error!("the engine ended early: {error}");
             }
             // Name look-ups that hang must not keep the minute from ending.
@@ -154,12 +164,16 @@ impl Engine {
     }
 }
 
-impl<F: FnMut(Interval)> Conductor<F> {
+impl<F: FnMut(Interval) + 'static> Conductor<F> {
     async fn conduct(mut self, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
-        let mut timer = Timer::new()?;
+        let mut alarm = self.wakeups.sleeper();
+        let mut kept = task::spawn_local({
+            let wakeups = Rc::clone(&self.wakeups);
+            async move { wakeups.keep().await }
+        });
         let mut stopping = false;
         while !(self.shifts.is_empty() && (stopping || Instant::now() >= self.window.end)) {
-            let alarm = self.alarm();
+            let look = self.look_again();
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -178,9 +192,13 @@ impl<F: FnMut(Interval)> Conductor<F> {
                     Ok(Err(error)) => log::error!("a test ended early: {error}"),
                     Err(error) => log::error!("a test ended early: {error}"),
                 },
-                rung = timer.at(alarm) => {
+                rung = alarm.ring(Wake::at(look)) => {
                     rung?;
                     self.close_due(Instant::now());
+                }
+                failed = &mut kept => match failed? {
+                    Ok(never) => match never {},
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -194,7 +212,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
         let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
-            None => match of_type.kind.target() {
+            None => match of_type.kind.target(&self.wakeups) {
                 Ok(target) => Rc::new(target),
                 Err(error) => return self.give_up(test, pace, &error.context(format!("type {}", of_type.name))),
             },
@@ -209,16 +227,12 @@ impl<F: FnMut(Interval)> Conductor<F> {
         }
         let recorder = Rc::new(RefCell::new(Recorder::default()));
         let pacer = Pacer::new(pace, made, self.window.end, seed);
-        match Timer::new() {
-            Ok(timer) => {
-                let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), timer);
-                let (orders, receiver) = mpsc::unbounded_channel();
-                self.shifts.spawn_local(shift.work(receiver));
-                self.unable.remove(&test);
-                self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
-            }
-            Err(error) => self.give_up(test, pace, &error.into()),
-        }
+        let alarm = self.wakeups.sleeper();
+        let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), alarm);
+        let (orders, receiver) = mpsc::unbounded_channel();
+        self.shifts.spawn_local(shift.work(receiver));
+        self.unable.remove(&test);
+        self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
     }
 
     /// A test can't run, for want of something that the machine should have: its hits are missed.
@@ -240,7 +254,7 @@ impl<F: FnMut(Interval)> Conductor<F> {
     }
 
     /// When an interval is to be closed, or the minute may be over.
-    fn alarm(&self) -> Instant {
+    fn look_again(&self) -> Instant {
         let boundary = self.window.begin + self.window.interval * (self.closed + 1);
         let now = Instant::now();
         match (boundary < self.window.end, now < self.window.end) {

@@ -23,7 +23,7 @@
 //! - what a hit does: [`kinds`], one file or folder each
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
-//!   [`target`], [`summary`], [`latency`]; and [`timer`]
+//!   [`target`], [`summary`], [`latency`]; and [`wakeups`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
@@ -68,6 +68,6 @@ pub mod spool;
 pub mod stop;
 pub mod summary;
 pub mod target;
-pub mod timer;
 pub mod trust;
+pub mod wakeups;
 pub mod watch;

@@ -180,6 +180,19 @@ impl Pacer {
         self.stretch.next_due()
     }
 
+    /// When the hit after the next is due, where that is known already.
+    pub fn following(&self) -> Option<Instant> {
+        let following = self.stretch.dealt + 1;
+        (following < self.stretch.count && self.pace.arrivals == Arrivals::Even).then(|| self.stretch.even(following))
+    }
+
+    /// How long after the next hit the one that follows it by so many `hits` is due, on average.
+    pub fn span(&self, hits: u32) -> Duration {
+        let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos();
+        let ns = window * u128::from(hits) / u128::from(self.stretch.count.max(1));
+        Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
     pub fn take(&mut self) -> Option<Due> {
         let at = self.next_due()?;
@@ -219,12 +232,19 @@ impl Pacer {
     /// they remember.
     pub fn unblock(&mut self, now: Instant) {
         if self.stretch.overdue(now).is_none() {
-            return self.end_jam(now);
+            return self.relieve(now);
         }
         if self.jam.is_none() {
             self.jam = Some(self.stretch.clone());
         }
         self.spread(now);
+    }
+
+    /// Another place became free at `now` than the one that the next hit has: nobody waits for places any more.
+    pub fn relieve(&mut self, now: Instant) {
+        if self.jam.is_some() {
+            self.end_jam(self.next_due().map_or(now, |due| due.min(now)));
+        }
     }
 
     /// The generator itself was late at `now`: what is left is spread anew, but the delay is ours.
@@ -481,6 +501,21 @@ mod tests {
                 pacer.unblock(now);
             }
         }
+    }
+
+    #[test]
+    fn two_places_at_once_are_one_more_than_anybody_waits_for() {
+        let begin = Instant::now();
+        let mut pacer = Pacer::new(Pace { phase: 0, ..pace(599) }, begin, begin + ms(59_900), 1);
+        pacer.take();
+        // Ten hits have become due when the first place is free, and catch-up gives the second to none of them.
+        pacer.unblock(begin + ms(1050));
+        pacer.relieve(begin + ms(1050));
+        let dues = drain(&mut pacer);
+        for (hit, due) in (1..=10).zip(&dues) {
+            assert!(due.blocked.abs_diff(ms(1050 - 100 * hit)) < Duration::from_nanos(30), "{hit}: {due:?}");
+        }
+        assert_eq!(dues[10].blocked, Duration::ZERO);
     }
 
     #[test]

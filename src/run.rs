@@ -239,7 +239,8 @@ impl Run {
     fn begin(places: &Places, ready: &Ready, events: Sender<Event>) -> std::io::Result<Self> {
         let (minute, settings) = (ready.minute, ready.settings.clone());
         raise_open_files();
-        let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval };
+        let slack = settings.pacing_slack;
+        let window = Window { begin: minute.begin, end: minute.end(), interval: settings.interval, slack };
         let closed = events.clone();
         let engine = Engine::start(window, move |interval| _ = closed.send(Event::Closed(interval)))?;
         let (noticed, stopper) = (events.clone(), engine.clone());

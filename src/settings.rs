@@ -8,9 +8,12 @@ use log::LevelFilter;
 use crate::fault::Fault;
 use crate::keys::{Keys, Source};
 use crate::trust::{self, Distrust, MAX_FILE};
+use crate::wakeups::SLACK;
 
 /// The file's name in the configuration folder.
 pub const FILE: &str = "canihaz.toml";
+/// The most that hits may be put off to share a wake-up: beyond that, `lag` says that the generator is the limit.
+const MAX_SLACK: Duration = Duration::from_millis(5);
 /// What happens while a setting is wrong.
 const NOW: &str = "its default is used";
 
@@ -23,6 +26,8 @@ pub struct Settings {
     pub interval: Duration,
     /// How many times denser than its own rate a test may catch up.
     pub max_catch_up: u32,
+    /// How much later than due hits may start so that they share a wake-up; zero: each has its own.
+    pub pacing_slack: Duration,
     /// How long sending may go on after the last hit.
     pub send_for: Duration,
     /// The most the spool may hold, in bytes.
@@ -43,6 +48,7 @@ impl Default for Settings {
             host: None,
             interval: Duration::from_secs(10),
             max_catch_up: 10,
+            pacing_slack: SLACK,
             send_for: Duration::from_secs(5),
             spool_max: 256 << 20,
             archive_days: 30,
@@ -109,6 +115,7 @@ impl Settings {
             host,
             interval: interval.unwrap_or(default.interval),
             max_catch_up: keys.integer("max_catch_up", 1, 1000).map_or(default.max_catch_up, |n| n as u32),
+            pacing_slack: keys.duration("pacing_slack", Duration::ZERO, MAX_SLACK).unwrap_or(default.pacing_slack),
             send_for: keys.duration("send_for", Duration::ZERO, 60 * second).unwrap_or(default.send_for),
             spool_max: keys.bytes("spool_max", 1 << 40).unwrap_or(default.spool_max),
             archive_days: keys.integer("archive_days", 0, 3650).map_or(default.archive_days, |n| n as u32),
@@ -160,7 +167,7 @@ mod tests {
             .collect();
         let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), &shown).expect("it is TOML");
         assert_eq!(faults, []);
-        assert_eq!(shown.lines().count(), 9, "one for each field of Settings");
+        assert_eq!(shown.lines().count(), 10, "one for each field of Settings");
         assert_eq!(Settings { host: None, log_file: None, ..settings }, Settings::default());
         assert_eq!(Settings::parse(Path::new("canihaz.toml"), sample), Ok((Settings::default(), Vec::new())));
     }

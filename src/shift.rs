@@ -25,7 +25,7 @@ use crate::gossip::{Ended, Gossip};
 use crate::pacer::{Due, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::target::{Failure, Outcome, Reason, Target};
-use crate::timer::Alarm;
+use crate::wakeups::{Alarm, Wake};
 
 /// A generator later than this spreads what is overdue instead of sending it in a burst.
 const BEHIND: Duration = Duration::from_millis(10);
@@ -112,6 +112,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         loop {
             let now = self.alarm.now();
             self.start_due(now);
+            // Polled after those that start now: first what has to go out in time.
+            self.alarm.collect();
             if now >= self.end && self.in_flight.is_empty() {
                 break;
             }
@@ -131,7 +133,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                     }
                 },
                 Some((flight, outcome)) = self.in_flight.next() => self.land(&flight, outcome),
-                rung = self.alarm.at(look) => rung?,
+                rung = self.alarm.ring(look) => rung?,
             }
         }
         self.settle();
@@ -141,7 +143,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     /// Starts, or cancels, every hit that is due.
     fn start_due(&mut self, now: Instant) {
         while let Some(due) = self.pacer.next_due().filter(|due| *due <= now && now < self.end) {
-            if self.is_full() {
+            if self.is_full() && !self.land_ready() {
                 match self.terms.when_busy {
                     WhenBusy::Wait => return,
                     WhenBusy::Cancel => {
@@ -160,6 +162,17 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         }
     }
 
+    /// Counts hits that have ended and weren't looked for yet; false when there are none.
+    fn land_ready(&mut self) -> bool {
+        self.alarm.collect();
+        let mut landed = false;
+        while let Some(Some((flight, outcome))) = self.in_flight.next().now_or_never() {
+            self.land(&flight, outcome);
+            landed = true;
+        }
+        landed
+    }
+
     fn start(&mut self, due: Due) {
         self.recorder.borrow_mut().hear(&Gossip::BeforeTarget);
         let target = Rc::clone(&self.target);
@@ -171,8 +184,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     /// Counts a hit that has ended; if others waited for its place, they are spread from that moment on.
     fn land(&mut self, flight: &Flight, outcome: Outcome) {
         let ended = flight.ended(self.alarm.now(), outcome);
-        if self.in_flight.len() + 1 >= self.terms.overtime && self.terms.when_busy == WhenBusy::Wait {
-            self.pacer.unblock(ended.end);
+        match self.terms.when_busy {
+            WhenBusy::Wait if self.in_flight.len() + 1 >= self.terms.overtime => self.pacer.unblock(ended.end),
+            WhenBusy::Wait => self.pacer.relieve(ended.end),
+            WhenBusy::Cancel => {}
         }
         if let Some(failure) = &ended.outcome.failure {
             log::debug!("a hit failed: {}: {}", failure.reason, failure.detail);
@@ -181,15 +196,20 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     /// When to look again, should nothing else happen.
-    fn look_again(&self, now: Instant) -> Instant {
+    fn look_again(&self, now: Instant) -> Wake {
         if now >= self.end {
-            return self.cut_off();
+            return Wake::at(self.cut_off());
         }
         match self.pacer.next_due() {
-            Some(due) if !self.is_full() || self.terms.when_busy == WhenBusy::Cancel => due.min(self.end),
+            // As long as those that share a wake-up find a place, they don't wait for each other.
+            Some(due) if due > now => {
+                let places = u32::try_from(self.terms.overtime / 2).unwrap_or(u32::MAX);
+                let patience = self.pacer.span(places);
+                Wake { at: due, patience, then: self.pacer.following(), collects: true }
+            }
             due => {
                 self.recorder.borrow_mut().is_full(due);
-                self.end
+                Wake::at(self.end)
             }
         }
     }
@@ -290,7 +310,7 @@ mod tests {
     use super::*;
     use crate::pacer::Arrivals;
     use crate::summary::Tally;
-    use crate::timer::Timer;
+    use crate::wakeups::{SLACK, Wakeups};
 
     /// What the hits of a test do, by their number, and how many were in flight at most.
     struct Script<F> {
@@ -337,9 +357,11 @@ mod tests {
             let now = Instant::now();
             let pacer = Pacer::new(pace(frequency), now, now + window, 1);
             let recorder = Rc::new(RefCell::new(Recorder::default()));
-            let timer = Timer::new().unwrap();
-            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), timer);
+            let wakeups = Wakeups::new(SLACK).unwrap();
+            let alarm = wakeups.sleeper();
+            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), alarm);
             let (orders, receiver) = mpsc::unbounded_channel();
+            tokio::task::spawn_local(async move { wakeups.keep().await });
             let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
             let tally = recorder.borrow_mut().close(Instant::now());

@@ -10,6 +10,7 @@ pub mod http;
 pub mod loopback;
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::fault::Fault;
@@ -17,6 +18,7 @@ use crate::keys::{Keys, Source};
 use crate::pacer::Arrivals;
 use crate::shift::WhenBusy;
 use crate::target::{Outcome, Target};
+use crate::wakeups::Wakeups;
 
 /// What happens while a type's file is wrong.
 pub const NOW: &str = "tests of this type do not run";
@@ -125,13 +127,13 @@ impl Kind {
     ///
     /// # Errors
     /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server.
-    pub fn target(&self) -> anyhow::Result<KindTarget> {
+    pub fn target(&self, wakeups: &Rc<Wakeups>) -> anyhow::Result<KindTarget> {
         Ok(match self {
-            Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?),
+            Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?.sharing(wakeups)),
             Self::Loopback(settings) => {
                 let server = loopback::Server::start(settings)?;
                 let settings = http::Settings::get(server.address(), settings.timeout);
-                KindTarget::Loopback { target: http::HttpTarget::new(&settings)?, server }
+                KindTarget::Loopback { target: http::HttpTarget::new(&settings)?.sharing(wakeups), server }
             }
         })
     }
@@ -153,6 +155,7 @@ fn timeout(keys: &mut Keys<'_>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wakeups::SLACK;
 
     #[track_caller]
     fn faults(text: &str) -> Vec<String> {
@@ -212,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn a_loopback_target_is_hit() {
         let (read, _) = read("loopback", Path::new("built in"), BUILT_IN[0].1);
-        let target = read.unwrap().kind.target().unwrap();
+        let target = read.unwrap().kind.target(&Wakeups::new(SLACK).unwrap()).unwrap();
         let outcome = target.hit(0).await;
         assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
         assert!(outcome.bytes_in > 0 && outcome.bytes_out > 0);

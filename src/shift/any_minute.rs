@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{self, Waker};
 
 use anyhow::{anyhow, ensure};
 use fastrand::Rng;
@@ -82,8 +82,8 @@ impl Alarm for Turned {
         self.0.now.get()
     }
 
-    async fn at(&mut self, moment: Instant) -> io::Result<()> {
-        self.0.at(moment).await;
+    async fn ring(&mut self, wake: Wake) -> io::Result<()> {
+        self.0.at(wake.at).await;
         Ok(())
     }
 }
@@ -92,7 +92,7 @@ impl Alarm for Turned {
 #[derive(Default)]
 struct Woken(AtomicBool);
 
-impl Wake for Woken {
+impl task::Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -9,6 +9,7 @@ use canihaz::kinds::{Kind, Type};
 use canihaz::pacer::{Arrivals, Pace, Pacer};
 use canihaz::shift::WhenBusy;
 use canihaz::summary::Tally;
+use canihaz::wakeups::SLACK;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::parts::deadline::seconds;
@@ -77,7 +78,7 @@ impl Run {
         let dues: Vec<_> = std::iter::from_fn(|| pacer.take()).map(|due| due.at).collect();
 
         let (report, intervals) = mpsc::channel();
-        let window = Window { begin, end, interval: SECOND };
+        let window = Window { begin, end, interval: SECOND, slack: SLACK };
         let engine = Engine::start(window, move |interval| report.send(interval).unwrap()).unwrap();
         engine.run(Assignment { test: String::from("a"), of_type, pace, seed: 0, made: begin });
         let mut seconds = Vec::new();

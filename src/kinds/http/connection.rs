@@ -1,162 +1,212 @@
-//! One connection that speaks HTTP/1.1, driven by whoever uses it.
-//!
-//! hyper splits a connection in two: a sender of requests, and a future that
-//! does the work. The latter is polled here whenever the former is waited for,
-//! and never in a task of its own: that would cost a hit two more wake-ups, and
-//! would have to be ended when the hit is dropped.
+//! One connection that speaks HTTP/1.1, driven by the hit that uses it.
 
-use std::cell::Cell;
-use std::fmt;
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http1;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::answer::{Answer, Malformed, NoAnswer, Progress};
+use super::expect::Judge;
+use super::request::Request;
 use super::stream::Stream;
 use super::traffic::Traffic;
 use crate::target::{Failure, Reason};
 
-/// The largest head of an answer, in bytes. (Of headers there are at most 100, hyper's own limit.)
-const MAX_HEAD: usize = 64 << 10;
-/// The most that is read at once, and kept before it is written, in bytes.
-const MAX_BUFFER: usize = 64 << 10;
+/// How much is read at once, in bytes: at first, and at most, once an answer is larger.
+const READ: (usize, usize) = (1 << 10, 16 << 10);
 
 /// An open connection, with no more than one request on its way.
+#[derive(Debug)]
 pub struct Connection {
     /// What goes over its socket.
     pub traffic: Rc<Traffic>,
-    heard: Rc<Cell<bool>>,
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` once it is closed.
-    driver: Option<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>,
+    stream: Stream,
+    buffer: Vec<u8>,
+}
+
+/// An answer that was read, as far as there was use in it.
+#[derive(Debug)]
+pub struct Answered {
+    /// What is wrong with it; `None` when it is as expected.
+    pub failure: Option<Failure>,
+    /// Whether the connection is good for another request.
+    pub persists: bool,
+    /// When its last byte came; `None` where it ended with the connection.
+    pub ended: Option<Instant>,
 }
 
 /// A request that got no answer.
 #[derive(Debug)]
 pub struct Lost {
-    error: hyper::Error,
-    unsent: bool,
-    unanswered: bool,
+    why: Why,
+    /// Whether nothing of the request was sent.
+    pub unsent: bool,
+    /// Whether the connection ended without a byte of an answer.
+    pub unanswered: bool,
+}
+
+#[derive(Debug)]
+enum Why {
+    Closed,
+    Failed(io::Error),
+    Malformed(Malformed),
+}
+
+/// How an exchange ended.
+enum Over {
+    /// With an answer's end: what is wrong with it, and how many bytes came after it.
+    Answer(Option<Failure>, usize),
+    /// With the connection's end.
+    Close,
+}
+
+/// One request on its way.
+struct Exchange<'a> {
+    stream: &'a mut Stream,
+    buffer: &'a mut Vec<u8>,
+    request: &'a Request,
+    sent: usize,
+    /// Whether all of it has left the stream's own buffers.
+    flushed: bool,
+    /// Why no more can be sent.
+    unwritable: Option<io::Error>,
+    answer: Answer<'a>,
+    heard: bool,
 }
 
 impl Connection {
-    /// Speaks HTTP over `stream`, which counts into `traffic` and says in `heard` that it received something.
-    pub async fn open(stream: Stream, traffic: Rc<Traffic>, heard: Rc<Cell<bool>>) -> Result<Self, Failure> {
-        let mut http = http1::Builder::new();
-        http.max_buf_size(MAX_BUFFER).max_header_size(MAX_HEAD);
-        match http.handshake(TokioIo::new(stream)).await {
-            Ok((sender, driver)) => Ok(Self { traffic, heard, sender, driver: Some(Box::new(driver)) }),
-            Err(error) => Err(Failure::new(Reason::Connect, error)),
+    /// Speaks HTTP over `stream`, which counts into `traffic`.
+    pub fn new(stream: Stream, traffic: Rc<Traffic>) -> Self {
+        Self { traffic, stream, buffer: vec![0; READ.0] }
+    }
+
+    /// Sends a request and reads its answer to the end, judging it.
+    pub async fn ask(&mut self, request: &Request, judge: &Judge) -> Result<Answered, Lost> {
+        let answer = Answer::new(judge, request.is_head);
+        let mut exchange = Exchange {
+            stream: &mut self.stream,
+            buffer: &mut self.buffer,
+            request,
+            sent: 0,
+            flushed: false,
+            unwritable: None,
+            answer,
+            heard: false,
+        };
+        let over = poll_fn(|cx| exchange.poll(cx)).await;
+        let Exchange { sent, flushed, unwritable, answer, heard, .. } = exchange;
+        let lost = |why| Lost { why, unsent: sent == 0, unanswered: !heard };
+        match over {
+            Ok(Over::Answer(failure, rest)) => {
+                self.traffic.answered();
+                let persists = answer.persists() && flushed && rest == 0;
+                Ok(Answered { failure, persists, ended: self.traffic.arrived.get() })
+            }
+            Ok(Over::Close) => match answer.close(&"the connection ended") {
+                Ok(failure) => Ok(Answered { failure, persists: false, ended: None }),
+                Err(NoAnswer) => Err(lost(unwritable.map_or(Why::Closed, Why::Failed))),
+            },
+            Err(Why::Failed(error)) => match answer.fail(&error) {
+                Ok(failure) => Ok(Answered { failure, persists: false, ended: None }),
+                Err(NoAnswer) => Err(lost(Why::Failed(error))),
+            },
+            Err(why) => Err(lost(why)),
         }
     }
 
-    /// Sends a request and gives back its answer, of which only the head has been read.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let answer = poll_fn(|cx| {
-            drive(&mut self.driver, cx);
-            answer.as_mut().poll(cx)
-        });
-        answer.await.map_err(|mut lost| Lost {
-            unsent: lost.take_message().is_some(),
-            unanswered: !self.heard.get(),
-            error: lost.into_error(),
-        })
-    }
-
-    /// The next part of an answer's body, `None` at its end.
-    pub async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
-        poll_fn(|cx| {
-            // Asked first, as that is what makes the driver read; asked again for what it has read.
-            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-                return Poll::Ready(frame);
-            }
-            drive(&mut self.driver, cx);
-            Pin::new(&mut *body).poll_frame(cx)
-        })
-        .await
-    }
-
-    /// Whether it is open and takes another request; to be asked when an answer has been read.
-    pub async fn is_open(&mut self) -> bool {
-        let open = poll_fn(|cx| Poll::Ready(self.poll_open(cx))).await;
-        self.heard.set(false);
-        open
-    }
-
-    /// Looks what became of the connection since it was last driven, without waiting.
+    /// Whether it is still open, without waiting: nothing is to come while nothing is asked.
     pub fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
-        drive(&mut self.driver, cx);
-        self.driver.is_some() && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
+        let mut byte = [0];
+        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("open", &self.driver.is_some()).finish_non_exhaustive()
+impl Exchange<'_> {
+    /// Sends what can be sent and reads what has come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Over, Why>> {
+        // A server may have answered, and closed, before it has read everything.
+        if !self.flushed
+            && self.unwritable.is_none()
+            && let Poll::Ready(Err(error)) = self.poll_send(cx)
+        {
+            self.unwritable = Some(error);
+        }
+        loop {
+            let mut buffer = ReadBuf::new(self.buffer);
+            match ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(Err(Why::Failed(self.unwritable.take().unwrap_or(error)))),
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Over::Close));
+            }
+            self.heard = true;
+            match self.answer.take(bytes) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Over(failure, used)) => return Poll::Ready(Ok(Over::Answer(failure, bytes.len() - used))),
+                Err(malformed) => return Poll::Ready(Err(Why::Malformed(malformed))),
+            }
+            if bytes.len() == READ.0 {
+                self.buffer.resize(READ.1, 0);
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Request { head, body, .. } = self.request;
+        while self.sent < head.len() + body.len() {
+            let parts = match self.sent.checked_sub(head.len()) {
+                None => [IoSlice::new(&head[self.sent..]), IoSlice::new(body)],
+                Some(sent) => [IoSlice::new(&body[sent..]), IoSlice::new(&[])],
+            };
+            let parts = if body.is_empty() { &parts[..1] } else { &parts };
+            match ready!(Pin::new(&mut *self.stream).poll_write_vectored(cx, parts))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.sent += sent,
+            }
+        }
+        ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Lost {
-    /// Whether nothing of the request was sent.
-    pub const fn is_unsent(&self) -> bool {
-        self.unsent
-    }
-
-    /// Whether the connection ended without a byte of an answer.
-    pub const fn is_unanswered(&self) -> bool {
-        self.unanswered
-    }
-
     /// What it is counted as.
     ///
     /// | what happened | reason |
     /// |---|---|
     /// | the answer can't be read as HTTP/1, or its head is too large | `protocol` |
-    /// | the server spoke before it was asked | `protocol` |
     /// | closed or reset before anything was sent | `connect` |
     /// | refused at the end of TLS's handshake, as for want of a client's certificate | `tls` |
     /// | closed or reset without an answer | `other` |
     fn reason(&self) -> Reason {
-        if self.error.is_parse() {
-            return Reason::Protocol;
-        }
-        match source::<io::Error>(&self.error) {
+        match &self.why {
+            Why::Malformed(_) => Reason::Protocol,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Some(io) if is_of_tls(io) => Reason::Tls,
-            _ if self.unsent && !self.unanswered => Reason::Protocol,
-            _ if self.unsent => Reason::Connect,
-            _ => Reason::Other,
+            Why::Failed(error) if is_of_tls(error) => Reason::Tls,
+            Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
+            Why::Failed(_) | Why::Closed => Reason::Other,
         }
     }
 }
 
 impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
-        Self::new(lost.reason(), format_args!("{:#}", anyhow::Error::new(lost.error)))
+        let reason = lost.reason();
+        match lost.why {
+            Why::Closed => Self::new(reason, "the connection ended without an answer"),
+            Why::Failed(error) => Self::new(reason, error),
+            Why::Malformed(malformed) => Self::new(reason, malformed),
+        }
     }
 }
 
 fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
-}
-
-fn source<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    std::iter::successors(std::error::Error::source(error), |error| error.source()).find_map(|e| e.downcast_ref())
-}
-
-/// Lets the driver do what can be done without waiting, and closes the connection when it has ended.
-fn drive(driver: &mut Option<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>, cx: &mut Context<'_>) {
-    // What it ended with was told to the request on its way; without one nobody is concerned.
-    if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
-        *driver = None;
-    }
 }

@@ -10,11 +10,15 @@
 //! an idle connection turns out to have been closed under it, and then only
 //! when it wasn't sent at all, or is idempotent and was not answered by a byte.
 
+mod answer;
 mod connection;
 mod expect;
 mod origin;
 mod pool;
+mod request;
 mod settings;
+mod socket;
+mod stamps;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,14 +26,11 @@ mod tls;
 mod traffic;
 mod url;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use rustls::ClientConfig;
 
 pub use expect::Expect;
@@ -37,16 +38,19 @@ pub use settings::Settings;
 pub use url::{Host, Url};
 
 use crate::target::{Failure, Outcome, Reason, Target};
-use connection::Connection;
+use crate::wakeups::Wakeups;
+use connection::{Connection, Lost};
 use expect::Judge;
 use origin::Origin;
 use pool::Pool;
+use request::Request;
+use socket::Collector;
 use traffic::{Tally, Traffic};
 
 /// An HTTP server, and what to ask it.
 #[derive(Debug)]
 pub struct HttpTarget {
-    request: Request<Full<Bytes>>,
+    request: Request,
     judge: Judge,
     timeout: Duration,
     keep_alive: bool,
@@ -64,13 +68,17 @@ impl HttpTarget {
         Self::with_tls(settings, tls)
     }
 
+    /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
+    /// no less exactly timed for that.
+    #[must_use]
+    pub fn sharing(mut self, wakeups: &Rc<Wakeups>) -> Self {
+        self.origin.collector = Some(Collector { wakeups: Rc::clone(wakeups), stamps: Rc::default() });
+        self
+    }
+
     fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
-        let mut request = Request::new(Full::new(settings.body.clone()));
-        *request.method_mut() = settings.method.clone();
-        *request.uri_mut() = settings.url.path.clone();
-        *request.headers_mut() = settings.headers.clone();
         Ok(Self {
-            request,
+            request: Request::new(settings),
             judge: Judge::new(&settings.expect),
             timeout: settings.timeout,
             keep_alive: settings.keep_alive,
@@ -81,56 +89,54 @@ impl HttpTarget {
 
     /// Sends the request over a connection that is at hand, or a new one; `None` when all was as expected.
     async fn exchange(&self, tally: &Tally) -> Option<Failure> {
-        if let Some(mut connection) = self.pool.take().await {
-            let _metered = tally.meter(&connection.traffic);
-            match connection.send(self.request.clone()).await {
-                Ok(response) => return self.read(connection, response).await,
-                Err(lost) if lost.is_unsent() => (),
-                Err(lost) if lost.is_unanswered() && self.request.method().is_idempotent() => (),
+        let mut idle = self.pool.take().await;
+        loop {
+            let was_idle = idle.is_some();
+            let connection = match idle.take() {
+                Some(connection) => connection,
+                // Boxed, as it is large and seldom needed.
+                None => match Box::pin(self.connect(tally)).await {
+                    Ok(connection) => connection,
+                    Err(failure) => return Some(failure),
+                },
+            };
+            match self.ask(connection, tally).await {
+                Ok(failure) => return failure,
+                Err(lost) if was_idle && lost.unsent => {}
+                Err(lost) if was_idle && lost.unanswered && self.request.idempotent => {}
                 Err(lost) => return Some(lost.into()),
             }
         }
-        let traffic = Rc::new(Traffic::default());
-        let _metered = tally.meter(&traffic);
-        let mut connection = match self.origin.connect(traffic).await {
-            Ok(connection) => connection,
-            Err(failure) => return Some(failure),
-        };
-        match connection.send(self.request.clone()).await {
-            Ok(response) => self.read(connection, response).await,
-            Err(lost) => Some(lost.into()),
-        }
     }
 
-    /// Reads an answer to its end, and keeps the connection for another hit where that is possible.
-    async fn read(&self, mut connection: Connection, response: Response<Incoming>) -> Option<Failure> {
-        let mut judgement = self.judge.begin(response.status());
-        let mut body = response.into_body();
-        while let Some(frame) = connection.frame(&mut body).await {
-            match frame {
-                // What isn't data is trailers, of which nothing is expected.
-                Ok(frame) => {
-                    if !frame.data_ref().is_none_or(|data| judgement.take(data)) {
-                        return judgement.end();
-                    }
-                }
-                Err(error) => return judgement.cut_off(error),
-            }
-        }
-        if self.keep_alive && connection.is_open().await {
+    async fn connect(&self, tally: &Tally) -> Result<Connection, Failure> {
+        let traffic = Rc::new(Traffic::default());
+        let _metered = tally.meter(&traffic);
+        self.origin.connect(traffic).await
+    }
+
+    /// Asks over a connection, and keeps it for another hit where that is possible.
+    async fn ask(&self, mut connection: Connection, tally: &Tally) -> Result<Option<Failure>, Lost> {
+        let _metered = tally.meter(&connection.traffic);
+        let answered = connection.ask(&self.request, &self.judge).await?;
+        tally.end(answered.ended);
+        if answered.persists && self.keep_alive {
             self.pool.put(connection);
         }
-        judgement.end()
+        Ok(answered.failure)
     }
 }
 
 impl Target for HttpTarget {
     async fn hit(&self, _number: u64) -> Outcome {
         let tally = Tally::default();
-        let failure = match tokio::time::timeout(self.timeout, self.exchange(&tally)).await {
-            Ok(failure) => failure,
-            Err(_) => Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout))),
+        let done = {
+            // Pinned here, as whoever is handed a future makes another copy of it; and over before it is counted.
+            let exchange = pin!(self.exchange(&tally));
+            self.origin.within(self.timeout, exchange).await
         };
-        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), ..Outcome::default() }
+        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
+        let failure = done.unwrap_or_else(late);
+        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }
     }
 }

@@ -15,7 +15,8 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
-use super::stream::{Counted, Stream};
+use super::socket::{Collector, Socket};
+use super::stream::Stream;
 use super::traffic::Traffic;
 use super::url::{Host, Url};
 use crate::target::{Failure, Reason};
@@ -34,6 +35,8 @@ pub struct Origin {
     turn: Cell<usize>,
     /// How long a hit may take. Its addresses share that, so that one which is silent leaves the others their time.
     timeout: Duration,
+    /// Who looks at answers that were left; none: all sockets are watched.
+    pub collector: Option<Collector>,
 }
 
 /// What a name was when it was looked up.
@@ -53,22 +56,29 @@ impl Origin {
             None => None,
         };
         let (host, port) = (url.host.clone(), url.port);
-        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout })
+        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout, collector: None })
     }
 
     /// Opens a connection that counts into `traffic`.
     pub async fn connect(&self, traffic: Rc<Traffic>) -> Result<Connection, Failure> {
         let stream = self.dial(&self.addresses().await?).await?;
-        let stream = Counted::new(stream, Rc::clone(&traffic));
-        let heard = Rc::default();
+        let stream = Socket::new(stream, Rc::clone(&traffic), self.collector.clone());
         let stream = match &self.tls {
-            None => Stream::plain(stream, Rc::clone(&heard)),
+            None => Stream::Plain(stream),
             Some((tls, name)) => match tls.connect(name.clone(), stream).await {
-                Ok(stream) => Stream::tls(stream, Rc::clone(&heard)),
+                Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => return Err(Failure::new(Reason::Tls, error)),
             },
         };
-        Connection::open(stream, traffic, heard).await
+        Ok(Connection::new(stream, traffic))
+    }
+
+    /// The result of `work`; `None` when it takes longer than `limit`.
+    pub async fn within<W: Future>(&self, limit: Duration, work: W) -> Option<W::Output> {
+        match &self.collector {
+            Some(collector) => collector.wakeups.timeout(limit, work).await,
+            None => tokio::time::timeout(limit, work).await.ok(),
+        }
     }
 
     /// The addresses of the host, at least one.
@@ -96,10 +106,10 @@ impl Origin {
         let patience = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = Failure::new(Reason::Connect, "no address");
         for address in addresses[first..].iter().chain(&addresses[..first]) {
-            failure = match tokio::time::timeout(patience, open(*address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
-                Err(_) => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
+            failure = match self.within(patience, open(*address)).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
+                None => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
             };
         }
         Err(failure)

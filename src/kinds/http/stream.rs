@@ -1,148 +1,69 @@
-//! The bytes of a connection: a TCP stream that counts, with or without TLS around it.
+//! The bytes of a connection: a socket, with or without TLS around it.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::traffic::{Traffic, add};
-
-/// A TCP stream that counts what goes through it.
-#[derive(Debug)]
-pub struct Counted {
-    stream: TcpStream,
-    traffic: Rc<Traffic>,
-}
+use super::socket::Socket;
 
 /// What HTTP is spoken over.
 #[derive(Debug)]
-pub struct Stream {
-    bytes: Layers,
-    /// Set when a byte of HTTP has been received, which a record of TLS alone is not.
-    heard: Rc<Cell<bool>>,
-}
-
-#[derive(Debug)]
-enum Layers {
-    Plain(Counted),
-    // Boxed as it is two orders of magnitude larger.
-    Tls(Box<TlsStream<Counted>>),
-}
-
-impl Counted {
-    /// Counts what goes through `stream` into `traffic`.
-    pub const fn new(stream: TcpStream, traffic: Rc<Traffic>) -> Self {
-        Self { stream, traffic }
-    }
-}
-
-impl Stream {
-    /// HTTP in the clear.
-    pub fn plain(stream: Counted, heard: Rc<Cell<bool>>) -> Self {
-        Self { bytes: Layers::Plain(stream), heard }
-    }
-
-    /// HTTP over TLS.
-    pub fn tls(stream: TlsStream<Counted>, heard: Rc<Cell<bool>>) -> Self {
-        Self { bytes: Layers::Tls(Box::new(stream)), heard }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        add(&self.traffic.received, (buf.filled().len() - before) as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        add(&self.traffic.sent, written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        add(&self.traffic.sent, written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+pub enum Stream {
+    /// In the clear.
+    Plain(Socket),
+    /// Over TLS. Boxed as it is two orders of magnitude larger.
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(match &mut self.bytes {
-            Layers::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Layers::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        })?;
-        if buf.filled().len() > before {
-            self.heard.set(true);
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
-        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.bytes {
-            Layers::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Layers::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.bytes {
-            Layers::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Layers::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.bytes {
-            Layers::Plain(stream) => stream.is_write_vectored(),
-            Layers::Tls(stream) => stream.is_write_vectored(),
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Layers::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Layers::Tls(stream) => Pin::new(stream).poll_flush(cx),
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Layers::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Layers::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! How many bytes hits move, as seen at the socket.
+//! What a socket sees of hits: how many bytes they move, and when the last came.
 //!
 //! A connection counts into its own [`Traffic`]; a hit takes from there what
 //! was counted while it had the connection, however it ends.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// What one connection moved and no hit has taken yet, in bytes.
 #[derive(Debug, Default)]
@@ -13,11 +14,36 @@ pub struct Traffic {
     pub received: Cell<u64>,
     /// Bytes written to the socket.
     pub sent: Cell<u64>,
+    /// When the last of those received came.
+    pub arrived: Cell<Option<Instant>>,
+    /// Whether something was sent whose answer was not read to its end yet.
+    asked: Cell<bool>,
 }
 
-/// What one hit moved, over all of its connections, in bytes.
+impl Traffic {
+    /// Something was sent, to which there will be an answer.
+    pub fn ask(&self) {
+        self.asked.set(true);
+    }
+
+    /// The answer was read to its end.
+    pub fn answered(&self) {
+        self.asked.set(false);
+    }
+
+    /// Whether an answer, or more of it, is to come.
+    pub const fn is_asked(&self) -> bool {
+        self.asked.get()
+    }
+}
+
+/// What one hit moved, over all of its connections.
 #[derive(Debug, Default)]
-pub struct Tally(Traffic);
+pub struct Tally {
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    ended: Cell<Option<Instant>>,
+}
 
 /// Moves a connection's traffic to a hit's tally when dropped.
 #[derive(Debug)]
@@ -32,21 +58,31 @@ impl Tally {
         Metered { traffic: Rc::clone(traffic), tally: self }
     }
 
+    /// The hit has read its answer, whose end came then, where that is known.
+    pub fn end(&self, at: Option<Instant>) {
+        self.ended.set(at);
+    }
+
+    /// When the end of the answer came, where that is known.
+    pub const fn ended(&self) -> Option<Instant> {
+        self.ended.get()
+    }
+
     /// Bytes received.
     pub const fn received(&self) -> u64 {
-        self.0.received.get()
+        self.received.get()
     }
 
     /// Bytes sent.
     pub const fn sent(&self) -> u64 {
-        self.0.sent.get()
+        self.sent.get()
     }
 }
 
 impl Drop for Metered<'_> {
     fn drop(&mut self) {
-        add(&self.tally.0.received, self.traffic.received.take());
-        add(&self.tally.0.sent, self.traffic.sent.take());
+        add(&self.tally.received, self.traffic.received.take());
+        add(&self.tally.sent, self.traffic.sent.take());
     }
 }
 

@@ -1,0 +1,386 @@
+//! When a thread wakes up: as seldom as can be, and to the microsecond.
+//!
+//! A wake-up costs more than all else that a hit does, so a thread has one
+//! [`Wakeups`], and whatever works on it an [`Alarm`] from there. Three things
+//! make them few and cheap; each can be taken out again:
+//!
+//! - *Armed ahead.* There are two timerfds. While one is waited for, the other
+//!   is armed for the moment after it: the kernel then reprograms the hardware
+//!   in the interrupt that it has anyway.
+//! - *Shared.* Once a thread has woken up a few times in quick succession, there
+//!   is [`SLACK`] between its wake-ups: what is due meanwhile waits for the next
+//!   one, as far as its patience reaches. Nothing ever happens early.
+//! - *Collecting.* Who expects something soon, but can tell afterwards when it
+//!   came, may [leave it](Wakeups::leave) for the next wake-up instead of having
+//!   one of its own.
+//!
+//! tokio's own timers are a millisecond wide, and wake a thread once more when they are set.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::clock_gettime;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// What lies between shared wake-ups unless it is set: hits are late by half of it on average, and their distances
+/// from an even grid are a quarter of it, where timers of a millisecond make that 0.25 ms.
+pub const SLACK: Duration = Duration::from_micros(430);
+/// How many wake-ups may follow each other more closely before they are shared: a few tests whose dues happen to lie
+/// next to each other are still exact.
+const QUICK: u32 = 8;
+/// How soon the next wake-up must be for something to be left until then.
+const SOON: Duration = Duration::from_millis(2);
+/// How late a time-out may be noticed.
+const TIMEOUT_PATIENCE: Duration = Duration::from_millis(1);
+
+/// When to be woken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wake {
+    /// Not before this moment, which may have passed.
+    pub at: Instant,
+    /// How much later is as good, should others be woken then.
+    pub patience: Duration,
+    /// The moment that will be asked for after this one, where that is known.
+    pub then: Option<Instant>,
+    /// Whether the one that is woken [collects](Alarm::collect), when it has done what was due.
+    pub collects: bool,
+}
+
+impl Wake {
+    /// At `moment`, no later, and nothing is known of what comes then.
+    pub const fn at(moment: Instant) -> Self {
+        Self { at: moment, patience: Duration::ZERO, then: None, collects: false }
+    }
+}
+
+/// What tells the time, and wakes whoever has to do something then.
+pub trait Alarm {
+    /// What time it is.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Waits until it is time. Dropping the future is fine.
+    fn ring(&mut self, wake: Wake) -> impl Future<Output = io::Result<()>>;
+
+    /// Has whatever was left for the next wake-up looked for now.
+    fn collect(&self) {}
+}
+
+/// The wake-ups of one thread. To be [kept](Self::keep) by a task of its own.
+#[derive(Debug)]
+pub struct Wakeups {
+    timers: [Timer; 2],
+    /// Counts the wake-ups.
+    round: Cell<u64>,
+    sleepers: RefCell<Sleepers>,
+    /// Those who left something for the next wake-up.
+    left: RefCell<Vec<Waker>>,
+}
+
+/// Who is to be woken, and how soon there may be a wake-up.
+#[derive(Debug)]
+struct Sleepers {
+    /// By when they are to be woken, and by number, as several may have the same moment.
+    asleep: BTreeMap<(Instant, u64), (Wake, Waker)>,
+    numbers: u64,
+    slack: Duration,
+    /// When the wake-ups so far would be over if each took all of the slack.
+    spent: Instant,
+}
+
+/// A timerfd as tokio wants it.
+#[derive(Debug)]
+struct Fd(TimerFd);
+
+/// A timerfd in the reactor, and when it will ring.
+#[derive(Debug)]
+struct Timer {
+    fd: AsyncFd<Fd>,
+    /// One moment on both of the clocks that are the same: Rust's, and the kernel's number for it.
+    epoch: (Instant, Duration),
+    set: Cell<Option<Instant>>,
+}
+
+/// The alarm of one that works on a thread; set again, it forgets what it was set to.
+#[derive(Debug)]
+pub struct Sleeper {
+    wakeups: Rc<Wakeups>,
+    number: u64,
+    asleep: Option<Wake>,
+}
+
+impl Wakeups {
+    /// The wake-ups of the current thread, in the current tokio runtime's reactor; shared where there would be less
+    /// than `slack` between them, never if that is zero.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(slack: Duration) -> io::Result<Rc<Self>> {
+        let sleepers = Sleepers { asleep: BTreeMap::new(), numbers: 0, slack, spent: Instant::now() };
+        Ok(Rc::new(Self {
+            timers: [Timer::new()?, Timer::new()?],
+            round: Cell::new(0),
+            sleepers: RefCell::new(sleepers),
+            left: RefCell::default(),
+        }))
+    }
+
+    /// An alarm for one that works on this thread.
+    pub fn sleeper(self: &Rc<Self>) -> Sleeper {
+        let mut sleepers = self.sleepers.borrow_mut();
+        sleepers.numbers += 1;
+        Sleeper { wakeups: Rc::clone(self), number: sleepers.numbers, asleep: None }
+    }
+
+    /// Rings the alarms when it is time. To be polled as long as any is used, by a task of its own.
+    ///
+    /// # Errors
+    /// Ends only when the kernel refuses a timer.
+    pub async fn keep(&self) -> io::Result<Infallible> {
+        loop {
+            poll_fn(|cx| self.poll_rung(cx)).await?;
+            self.round.set(self.round.get() + 1);
+            let (collects, next) = self.sleepers.borrow_mut().wake_up(Instant::now());
+            if let Some(next) = next {
+                self.arm(next)?;
+            }
+            if !collects {
+                self.collect();
+            }
+        }
+    }
+
+    /// How many wake-ups there were.
+    pub fn round(&self) -> u64 {
+        self.round.get()
+    }
+
+    /// Whether the next wake-up is so soon that something may be left until then.
+    pub fn is_soon(&self, now: Instant) -> bool {
+        self.next().is_some_and(|next| next > now && next - now <= SOON)
+    }
+
+    /// Has `waker` woken with the next wake-up.
+    pub fn leave(&self, waker: &Waker) {
+        self.left.borrow_mut().push(waker.clone());
+    }
+
+    /// Wakes everybody who left something for the next wake-up.
+    pub fn collect(&self) {
+        for waker in self.left.take() {
+            waker.wake();
+        }
+    }
+
+    /// The result of `work`; `None` when it takes longer than `limit`.
+    pub async fn timeout<W: Future>(self: &Rc<Self>, limit: Duration, work: W) -> Option<W::Output> {
+        let mut sleeper = self.sleeper();
+        let over = Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(Instant::now() + limit) };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            rung = sleeper.ring(over) => match rung {
+                Ok(()) => None,
+                // Without timers nothing goes on: whoever keeps them ends.
+                Err(_) => pending().await,
+            },
+        }
+    }
+
+    /// When a timer rings next.
+    fn next(&self) -> Option<Instant> {
+        self.timers.iter().filter_map(|timer| timer.set.get()).min()
+    }
+
+    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Both are asked, so that both wake this task.
+        let [first, second] = &self.timers;
+        match (first.poll_rung(cx)?, second.poll_rung(cx)?) {
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Sees to it that there is a wake-up at `moment`, or before.
+    fn arm(&self, moment: Instant) -> io::Result<()> {
+        match (self.next(), self.spare()) {
+            (Some(next), _) if next <= moment => Ok(()),
+            (_, spare) => spare.arm(moment),
+        }
+    }
+
+    /// Arms the timer that isn't waited for.
+    fn arm_ahead(&self) -> io::Result<()> {
+        let after = self.next().and_then(|next| self.sleepers.borrow().after(next));
+        match (after, self.spare()) {
+            (Some(after), spare) if spare.set.get() != Some(after) => spare.arm(after),
+            _ => Ok(()),
+        }
+    }
+
+    /// The timer that doesn't ring next. The other one is never put off: somebody may have left something until then.
+    fn spare(&self) -> &Timer {
+        let [first, second] = &self.timers;
+        match (first.set.get(), second.set.get()) {
+            (Some(one), Some(other)) if other < one => first,
+            (None, Some(_)) => first,
+            _ => second,
+        }
+    }
+}
+
+impl Sleepers {
+    /// How soon another wake-up may be, as there were many.
+    fn free(&self) -> Instant {
+        self.spent.checked_sub(self.slack * QUICK).unwrap_or(self.spent)
+    }
+
+    /// When one is to be woken at the latest, given that there is no wake-up before `free` without need.
+    fn latest(wake: &Wake, free: Instant) -> Instant {
+        wake.at.max(free.min(wake.at + wake.patience))
+    }
+
+    /// Wakes those whose time has come; tells whether one of them collects, and when somebody has to be woken next.
+    fn wake_up(&mut self, now: Instant) -> (bool, Option<Instant>) {
+        self.spent = self.spent.max(now) + self.slack;
+        let mut collects = false;
+        while let Some(first) = self.asleep.first_entry().filter(|first| first.key().0 <= now) {
+            let (wake, waker) = first.remove();
+            collects |= wake.collects;
+            waker.wake();
+        }
+        let free = self.free();
+        let mut next: Option<Instant> = None;
+        for (wake, _) in self.asleep.values() {
+            if next.is_some_and(|next| next < wake.at) {
+                break;
+            }
+            let latest = Self::latest(wake, free);
+            next = Some(next.map_or(latest, |next| next.min(latest)));
+        }
+        (collects, next)
+    }
+
+    /// When there is probably a wake-up after `next`: for those who sleep longer, and for what comes then for the
+    /// first that is woken.
+    fn after(&self, next: Instant) -> Option<Instant> {
+        let spent = self.spent.max(next) + self.slack;
+        let free = spent.checked_sub(self.slack * QUICK).unwrap_or(spent);
+        let longer = self.asleep.range((next, u64::MAX)..).next().map(|(_, (wake, _))| Self::latest(wake, free));
+        let (first, _) = self.asleep.values().next()?;
+        let then = first.then.map(|then| Self::latest(&Wake { at: then, ..*first }, free));
+        longer.into_iter().chain(then).min().filter(|after| *after > next)
+    }
+}
+
+impl Timer {
+    fn new() -> io::Result<Self> {
+        let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let monotonic = clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+        let epoch = (Instant::now(), Duration::from(monotonic));
+        // SAFETY: `Fd` owns its descriptor and never gives it away: it is open,
+        // and the same, for as long as the `AsyncFd` that owns the `Fd`.
+        #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of one's own")]
+        let fd = unsafe { AsyncFd::register_with_interest(Fd(fd), Interest::READABLE) }?;
+        Ok(Self { fd, epoch, set: Cell::default() })
+    }
+
+    fn arm(&self, moment: Instant) -> io::Result<()> {
+        // Zero would disarm it.
+        let (epoch, kernel) = self.epoch;
+        let at = (kernel + moment.saturating_duration_since(epoch)).max(Duration::from_nanos(1));
+        self.fd.get_ref().0.set(Expiration::OneShot(at.into()), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.set.set(Some(moment));
+        Ok(())
+    }
+
+    /// Whether it rang. It isn't read: the reactor tells of each ringing once, and arming forgets what was.
+    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.fd.poll_read_ready(cx))?.clear_ready();
+            // It may have rung as it was being armed again.
+            if self.set.get().is_some_and(|set| set <= Instant::now()) {
+                self.set.set(None);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Sleeper {
+    fn forget(&mut self) {
+        if let Some(wake) = self.asleep.take() {
+            self.wakeups.sleepers.borrow_mut().asleep.remove(&(wake.at, self.number));
+        }
+    }
+
+    fn poll_ring(&mut self, wake: Wake, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if wake.at <= self.now() {
+            self.forget();
+            return Poll::Ready(Ok(()));
+        }
+        let mut sleepers = self.wakeups.sleepers.borrow_mut();
+        if self.asleep == Some(wake)
+            && let Some((_, waker)) = sleepers.asleep.get_mut(&(wake.at, self.number))
+        {
+            waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        if let Some(before) = self.asleep.replace(wake) {
+            sleepers.asleep.remove(&(before.at, self.number));
+        }
+        sleepers.asleep.insert((wake.at, self.number), (wake, cx.waker().clone()));
+        let latest = Sleepers::latest(&wake, sleepers.free());
+        drop(sleepers);
+        self.wakeups.arm(latest)?;
+        if wake.then.is_some() {
+            self.wakeups.arm_ahead()?;
+        }
+        Poll::Pending
+    }
+}
+
+impl Alarm for Sleeper {
+    /// Waits until it is time. Dropping the future is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses the timer.
+    async fn ring(&mut self, wake: Wake) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ring(wake, cx)).await
+    }
+
+    fn collect(&self) {
+        self.wakeups.collect();
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
