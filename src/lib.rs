@@ -2,6 +2,47 @@
 //! servers that a team already has: a short-lived program that cron starts each
 //! minute, that does what one-line files say, and leaves.
 //!
+//! This is the documentation of the library that the runner is made of: of
+//! what one can build with it, and of how the runner works. How to use the
+//! runner is in README.
+//!
+//! # As a library
+//!
+//! A [`Worker`] hits a [`Target`] at a [`Rate`], and [`Gossiper`]s listen. Any
+//! async closure, or function, that gives a result is a target:
+//!
+//! ```
+//! use std::time::Duration;
+//! use canihaz::{Rate, Worker};
+//!
+//! async fn ping() -> Result<&'static str, std::io::Error> {
+//!     Ok("pong")
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), canihaz::Error> {
+//!     let worker = Worker::hire("pinger", ping).overtime(10);
+//!     let tally = worker.work(Rate::per_second(20), Duration::from_millis(100)).await?;
+//!     assert_eq!((tally.ok, tally.failed, tally.canceled), (2, 0, 0));
+//!     println!("99 % took at most {:?}", tally.response.quantile(0.99));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - [`Worker::hire`] and what it is offered: [`overtime`](Worker::overtime),
+//!   [`when_busy`](Worker::when_busy), [`gossips`](Worker::gossips),
+//!   [`arrivals`](Worker::arrivals), [`grace`](Worker::grace).
+//! - [`work()`] for one piece of work, [`farm()`] for several workers side by
+//!   side, [`force()`] for as many as one likes that are alike.
+//! - What comes of it is a [`Tally`], or an [`Error`]; a target that fails is
+//!   none. [`Gossip`] tells of each single hit.
+//!
+//! The worker is a thin layer on the engine's own [`shift`]: what is said below
+//! of hits, times and counts holds for both. It works on the caller's tokio
+//! runtime, of any flavour, which needs I/O enabled. It stays on one thread,
+//! and neither its futures nor its target's need be `Send`; gossipers listen
+//! in tasks of their own, and are.
+//!
 //! # The way of the data
 //!
 //! ```text
@@ -15,6 +56,8 @@
 //! [`run`] is the program: one minute, from its claim to the last summary. Read
 //! it first. What it speaks of, from above to below; nothing looks up this list:
 //!
+//! - the library's front: [`Worker`], [`Gossiper`], [`Rate`], [`Error`] and [`work()`], [`farm()`], [`force()`];
+//!   the runner uses none of it
 //! - people's program: [`ctl`]
 //! - the minute: [`run`], [`places`], [`settings`], [`logging`], [`minute`], [`slot`], [`stop`], [`watch`],
 //!   [`marks`], [`reported`]
@@ -45,8 +88,11 @@ pub mod courier;
 pub mod ctl;
 pub mod destinations;
 pub mod engine;
+mod error;
+mod farm;
 pub mod fault;
 pub mod gossip;
+mod gossiper;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;
@@ -58,6 +104,7 @@ pub mod minute;
 pub mod pacer;
 pub mod places;
 pub mod plan;
+mod rate;
 pub mod recorder;
 pub mod reported;
 pub mod run;
@@ -71,3 +118,25 @@ pub mod target;
 pub mod trust;
 pub mod wakeups;
 pub mod watch;
+mod worker;
+
+pub use self::error::Error;
+pub use self::farm::{Force, farm, force, work};
+#[doc(inline)]
+pub use self::gossip::{Ended, Gossip};
+pub use self::gossiper::{Gossiper, Gossips};
+#[doc(inline)]
+pub use self::pacer::{Arrivals, Due};
+pub use self::rate::Rate;
+#[doc(inline)]
+pub use self::shift::WhenBusy;
+#[doc(inline)]
+pub use self::summary::Tally;
+#[doc(inline)]
+pub use self::target::{Answer, Failure, Numbered, Outcome, Reason, Target, numbered};
+pub use self::worker::{Config, Worker};
+
+/// The examples in README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,6 +19,12 @@ use crate::backlog::Backlog;
 const MINUTE_NS: u128 = 60_000_000_000;
 
 /// How the dues of a minute lie.
+///
+/// ```
+/// use canihaz::{Arrivals, Worker};
+///
+/// let crowd = Worker::hire("shop", async || Ok::<_, String>("pong")).arrivals(Arrivals::Poisson);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Arrivals {
     /// At equal distances.
@@ -70,6 +76,18 @@ impl Share {
 }
 
 /// One hit that is to be started.
+///
+/// ```
+/// use canihaz::{Due, Gossip};
+///
+/// /// How long the hits before this one kept it waiting.
+/// fn waited(gossip: &Gossip) -> Option<std::time::Duration> {
+///     match gossip {
+///         Gossip::BeforeTarget(Due { blocked, .. }) => Some(*blocked),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Due {
     /// Counts the test's hits in this minute from 0, those of all its shares.
@@ -98,6 +116,8 @@ pub struct Due {
 pub struct Pacer {
     share: Share,
     pace: Pace,
+    /// What the frequency is counted in, in ns: with it, the test's own rate.
+    per_ns: u128,
     end: Instant,
     taken: u64,
     left: u64,
@@ -140,12 +160,22 @@ struct Overdue {
 impl Pacer {
     /// Plans `pace.frequency` hits from `now` until before `end`. `seed` makes random arrivals repeatable.
     pub fn new(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        Self::of_share(Share::WHOLE, pace, now, end, seed)
+        Self::counted_in(MINUTE_NS, Share::WHOLE, pace, now, end, seed)
+    }
+
+    /// The same for `pace.frequency` hits not in a minute, but in the time from `now` to `end`.
+    pub fn within(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        let per_ns = end.saturating_duration_since(now).as_nanos().max(1);
+        Self::counted_in(per_ns, Share::WHOLE, pace, now, end, seed)
     }
 
     /// Plans the hits of one share of a test, all of whose shares are handed the same. Together they plan what
     /// [`new`](Self::new) does; at random, other moments that are no less random.
     pub fn of_share(share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
+        Self::counted_in(MINUTE_NS, share, pace, now, end, seed)
+    }
+
+    fn counted_in(per_ns: u128, share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
         // The golden ratio's bits: seeds of neighbours have nothing in common. The first share's is the test's.
         let seed = seed ^ u64::from(share.number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let stretch = Stretch {
@@ -163,6 +193,7 @@ impl Pacer {
         let mut pacer = Self {
             share,
             pace,
+            per_ns,
             end,
             taken: 0,
             left: share.part_of(pace.frequency),
@@ -300,7 +331,7 @@ impl Pacer {
         let densest = u128::from(frequency) * u128::from(self.pace.max_catch_up);
         match window {
             0 => 0,
-            _ => u64::try_from((window * densest / MINUTE_NS).max(1)).unwrap_or(u64::MAX),
+            _ => u64::try_from((window * densest / self.per_ns).max(1)).unwrap_or(u64::MAX),
         }
     }
 }
@@ -459,6 +490,18 @@ mod tests {
         // Never less than one.
         check(1, 59_500, 1);
         check(1, 59_900, 0);
+    }
+
+    #[test]
+    fn within_a_window_of_its_own_a_pace_catches_up_as_densely_as_in_a_minute() {
+        let begin = Instant::now();
+        let end = begin + ms(2_000);
+        let mut pacer = Pacer::within(Pace { phase: 0, ..pace(200) }, begin, end, 1);
+        assert_eq!(drain(&mut pacer.clone()).len(), 200);
+        assert_eq!(pacer.take().map(|due| due.at), Some(begin));
+        // Ten times the own rate of 100 a second for the last 50 ms.
+        pacer.unblock(begin + ms(1_950));
+        assert_eq!(drain(&mut pacer).len(), 50);
     }
 
     #[test]

@@ -22,15 +22,15 @@ pub struct Recorder {
 
 impl Recorder {
     /// Counts one event.
-    pub fn hear(&mut self, gossip: &Gossip<'_>) {
+    pub fn hear(&mut self, gossip: &Gossip) {
         match gossip {
-            Gossip::BeforeTarget => self.tally.sent += 1,
-            Gossip::AfterTarget(ended) => {
+            Gossip::BeforeTarget(_) => self.tally.sent += 1,
+            Gossip::AfterTarget { ended, .. } => {
                 self.look_who_waited(ended.end);
                 self.asked.pass(ended.end);
                 self.tally.record(ended);
             }
-            Gossip::Canceled => {
+            Gossip::Canceled(_) => {
                 self.waited = true;
                 self.tally.canceled += 1;
             }
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::gossip::Ended;
-    use crate::pacer::{Arrivals, Pace};
+    use crate::pacer::{Arrivals, Due, Pace};
     use crate::target::Outcome;
 
     /// A recorder of 6,000 hits a minute, and its minute's beginning.
@@ -106,12 +106,16 @@ mod tests {
         (recorder, begin)
     }
 
+    fn due(number: u64, at: Instant) -> Due {
+        Due { number, at, blocked: Duration::ZERO, late: Duration::ZERO }
+    }
+
     fn send(recorder: &mut Recorder, hits: u64, at: Instant) {
-        for _ in 0..hits {
-            recorder.hear(&Gossip::BeforeTarget);
+        for number in 0..hits {
+            recorder.hear(&Gossip::BeforeTarget(due(number, at)));
             let (blocked, late) = Default::default();
             let ended = Ended { due: at, start: at, end: at, blocked, late, outcome: Outcome::default() };
-            recorder.hear(&Gossip::AfterTarget(&ended));
+            recorder.hear(&Gossip::AfterTarget { number, ended });
         }
     }
 
@@ -133,7 +137,7 @@ mod tests {
         check(989, |_, _| {}, (11, true));
         check(0, |_, _| {}, (1000, true));
         check(500, waits, (0, false));
-        check(500, |recorder, _| recorder.hear(&Gossip::Canceled), (0, false));
+        check(500, |recorder, begin| recorder.hear(&Gossip::Canceled(due(500, begin))), (0, false));
         // As many in flight as may be, but nobody waits.
         check(500, |recorder, begin| recorder.is_full(Some(begin + Duration::from_secs(10))), (500, true));
         check(500, |recorder, _| recorder.is_full(None), (500, true));

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::gossip::{Ended, Gossip};
 use crate::pacer::{Due, Pace, Pacer};
 use crate::recorder::Recorder;
-use crate::target::{Failure, Outcome, Reason, Target};
+use crate::target::{Outcome, Target};
 use crate::wakeups::{Alarm, Wake};
 
 /// A generator later than this spreads what is overdue instead of sending it in a burst.
@@ -34,6 +34,12 @@ const BEHIND: Duration = Duration::from_millis(10);
 const CUT: Duration = Duration::from_millis(20);
 
 /// What a due hit does when `overtime` hits are in flight.
+///
+/// ```
+/// use canihaz::{WhenBusy, Worker};
+///
+/// let patient = Worker::hire("shop", async || Ok::<_, String>("pong")).overtime(1).when_busy(WhenBusy::Wait);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum WhenBusy {
     /// It waits for one to end; the hits behind it catch up, evenly.
@@ -147,8 +153,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 match self.terms.when_busy {
                     WhenBusy::Wait => return,
                     WhenBusy::Cancel => {
-                        self.pacer.take();
-                        self.recorder.borrow_mut().hear(&Gossip::Canceled);
+                        if let Some(due) = self.pacer.take() {
+                            self.target.skip(due);
+                            self.recorder.borrow_mut().hear(&Gossip::Canceled(due));
+                        }
                         continue;
                     }
                 }
@@ -174,9 +182,9 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     fn start(&mut self, due: Due) {
-        self.recorder.borrow_mut().hear(&Gossip::BeforeTarget);
+        self.recorder.borrow_mut().hear(&Gossip::BeforeTarget(due));
         let target = Rc::clone(&self.target);
-        let hit: LocalBoxFuture<'static, Outcome> = Box::pin(async move { target.hit(due.number).await });
+        let hit: LocalBoxFuture<'static, Outcome> = Box::pin(async move { target.hit_due(due).await });
         let hit = AssertUnwindSafe(hit).catch_unwind();
         self.in_flight.push(InFlight { flight: Flight { due, start: self.alarm.now() }, hit });
     }
@@ -192,7 +200,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         if let Some(failure) = &ended.outcome.failure {
             log::debug!("a hit failed: {}: {}", failure.reason, failure.detail);
         }
-        self.recorder.borrow_mut().hear(&Gossip::AfterTarget(&ended));
+        let number = flight.due.number;
+        self.recorder.borrow_mut().hear(&Gossip::AfterTarget { number, ended });
     }
 
     /// When to look again, should nothing else happen.
@@ -259,9 +268,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     /// Fails what is still in flight when grace is over, with the time it had.
     fn cut(&mut self, now: Instant) {
         for InFlight { flight, .. } in &self.in_flight {
-            let failure = Failure::new(Reason::Deadline, "still in flight when the minute's grace was over");
-            let outcome = Outcome { failure: Some(failure), ..Outcome::default() };
-            self.recorder.borrow_mut().hear(&Gossip::AfterTarget(&flight.ended(now, outcome)));
+            let ended = flight.ended(now, Outcome::cut());
+            self.recorder.borrow_mut().hear(&Gossip::AfterTarget { number: flight.due.number, ended });
         }
         self.in_flight.clear();
     }
@@ -277,10 +285,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
 impl Flight {
     /// What came of it: measured by the target where it knows better, else by whoever looked at `now`.
     fn ended(&self, now: Instant, outcome: Outcome) -> Ended {
-        let Due { at, blocked, late, .. } = self.due;
-        let start = outcome.started.map_or(self.start, |started| started.clamp(self.start, now));
-        let end = outcome.ended.map_or(now, |ended| ended.clamp(start, now));
-        Ended { due: at, start, end, blocked, late, outcome }
+        Ended::new(self.due, self.start, now, outcome)
     }
 }
 
@@ -288,10 +293,7 @@ impl Future for InFlight {
     type Output = (Flight, Outcome);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.hit.poll_unpin(context)).unwrap_or_else(|_| Outcome {
-            failure: Some(Failure::new(Reason::Panic, "the target panicked")),
-            ..Outcome::default()
-        });
+        let outcome = ready!(self.hit.poll_unpin(context)).unwrap_or_else(|_| Outcome::panicked());
         Poll::Ready((self.flight, outcome))
     }
 }
@@ -310,6 +312,7 @@ mod tests {
     use super::*;
     use crate::pacer::Arrivals;
     use crate::summary::Tally;
+    use crate::target::Reason;
     use crate::wakeups::{SLACK, Wakeups};
 
     /// What the hits of a test do, by their number, and how many were in flight at most.

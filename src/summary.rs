@@ -56,6 +56,20 @@ pub enum Measured {
 }
 
 /// What the hits of one test came to.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// # use std::time::Duration;
+/// # use canihaz::{Rate, Reason, work};
+/// # let target = async || Ok::<_, String>("pong");
+/// let tally = work(Rate::per_second(20), Duration::from_millis(100), target).await?;
+/// assert_eq!(tally.planned(), tally.ok + tally.failed + tally.canceled + tally.missed + tally.stopped);
+/// assert_eq!(tally.failures.get(&Reason::Timeout), None);
+/// println!("half took at most {:?}, the longest {:?}", tally.response.quantile(0.5), tally.response.max());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Tally {
     /// Hits that ended well.

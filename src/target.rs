@@ -4,23 +4,107 @@
 //! once a hit, may be called again before the last call has ended (up to
 //! `overtime` times), and is cancelled by being dropped.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pacer::Due;
+
 /// Something that can be hit.
+///
+/// Every async closure is one that takes nothing and gives back a result of
+/// which both sides display. (One that wants the hit's number is wrapped by
+/// [`numbered`].)
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// use std::time::Duration;
+/// use canihaz::{Rate, work};
+///
+/// let target = async || Ok::<_, std::io::Error>("pong");
+/// let tally = work(Rate::per_second(20), Duration::from_millis(100), target).await?;
+/// assert_eq!((tally.ok, tally.failed), (2, 0));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A type of one's own is more exact: it gives its [`Reason`] for a failure and
+/// counts bytes.
+///
+/// ```
+/// use canihaz::{Failure, Outcome, Reason, Target};
+///
+/// struct Moody;
+///
+/// impl Target for Moody {
+///     async fn hit(&self, number: u64) -> Outcome {
+///         match number % 3 {
+///             0 => Outcome::failed(Failure::new(Reason::Status, "every third hit, on principle")),
+///             _ => Outcome { bytes_in: 4, ..Outcome::default() },
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// # use std::time::Duration;
+/// # use canihaz::{Rate, work};
+/// let tally = work(Rate::per_second(20), Duration::from_millis(150), Moody).await?;
+/// assert_eq!((tally.ok, tally.failures[&Reason::Status], tally.bytes_in), (2, 1, 8));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancellation
+/// A hit is canceled by dropping its future: what it owns is dropped, and
+/// nothing of it runs any further.
+///
+/// # Panics
+/// A hit that panics is a failed hit, [`Reason::Panic`].
 pub trait Target {
-    /// Executes one hit; `number` counts the hits of the test in this minute
-    /// from 0. Dropping the future cancels the hit.
+    /// Executes one hit; `number` counts the hits of this minute, or this
+    /// stint of work, from 0. Dropping the future cancels the hit.
     fn hit(&self, number: u64) -> impl Future<Output = Outcome>;
+
+    /// What the engine calls: the hit, for whoever has to know when it was due.
+    #[doc(hidden)]
+    fn hit_due(&self, due: Due) -> impl Future<Output = Outcome> {
+        self.hit(due.number)
+    }
+
+    /// A hit was canceled, as `overtime` hits were in flight.
+    #[doc(hidden)]
+    fn skip(&self, _due: Due) {}
 }
 
-/// How one hit ended, and what it moved over the wire.
-#[derive(Debug, Default)]
+/// How one hit ended, and what it moved over the wire; ok by default.
+///
+/// A result becomes one: an error that is a [`Failure`] keeps its reason, any
+/// other is [`Reason::Other`].
+///
+/// ```
+/// use canihaz::{Failure, Outcome, Reason};
+///
+/// let ok = Outcome::from(Ok::<_, String>(42));
+/// assert!(ok.failure.is_none());
+/// assert_eq!(ok.answer.unwrap().to_string(), "42");
+///
+/// let failed = Outcome::from("forty-two".parse::<u64>());
+/// assert_eq!(failed.failure.unwrap().reason, Reason::Other);
+///
+/// let late = Outcome::from(Err::<&str, _>(Failure::new(Reason::Timeout, "not done after 5 s")));
+/// assert_eq!(late.failure.unwrap().reason, Reason::Timeout);
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// `None` when the hit was ok.
     pub failure: Option<Failure>,
+    /// What it gave back, for whoever listens; not measured.
+    pub answer: Option<Answer>,
     /// Bytes received, as counted at the socket (TLS records included).
     pub bytes_in: u64,
     /// Bytes sent, as counted at the socket (TLS records included).
@@ -31,13 +115,140 @@ pub struct Outcome {
     pub ended: Option<Instant>,
 }
 
+/// What a hit gave back: anything that displays, shown only when somebody asks.
+///
+/// ```
+/// use canihaz::Answer;
+///
+/// assert_eq!(Answer::new(7 * 6).to_string(), "42");
+/// ```
+#[derive(Clone)]
+pub struct Answer(Arc<dyn fmt::Display + Send + Sync>);
+
+/// A closure that is told the number of the hit; made by [`numbered`].
+///
+/// ```
+/// use canihaz::{Worker, numbered};
+///
+/// let worker = Worker::hire("shop", numbered(async |number| Ok::<_, String>(number)));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered<F>(F);
+
 /// Why a hit failed.
-#[derive(Debug)]
+///
+/// ```
+/// use canihaz::{Failure, Reason};
+///
+/// let failure = Failure::new(Reason::Status, "503 where 200 was expected");
+/// assert_eq!(failure.to_string(), "status: 503 where 200 was expected");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// What is counted.
     pub reason: Reason,
     /// What happened, for a person who looks at the debug log.
     pub detail: String,
+}
+
+/// Makes a target of an async closure that wants the number of the hit, from 0.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), canihaz::Error> {
+/// use std::time::Duration;
+/// use canihaz::{Rate, numbered, work};
+///
+/// let target = numbered(async |number| if number < 2 { Ok(number) } else { Err("that is too much") });
+/// let tally = work(Rate::per_second(20), Duration::from_millis(150), target).await?;
+/// assert_eq!((tally.ok, tally.failed), (2, 1));
+/// # Ok(())
+/// # }
+/// ```
+pub fn numbered<F, R, E>(closure: F) -> Numbered<F>
+where
+    F: AsyncFn(u64) -> Result<R, E>,
+    R: fmt::Display + Send + Sync + 'static,
+    E: fmt::Display + 'static,
+{
+    Numbered(closure)
+}
+
+impl<F, R, E> Target for F
+where
+    F: AsyncFn() -> Result<R, E>,
+    R: fmt::Display + Send + Sync + 'static,
+    E: fmt::Display + 'static,
+{
+    async fn hit(&self, _number: u64) -> Outcome {
+        self().await.into()
+    }
+}
+
+impl<F, R, E> Target for Numbered<F>
+where
+    F: AsyncFn(u64) -> Result<R, E>,
+    R: fmt::Display + Send + Sync + 'static,
+    E: fmt::Display + 'static,
+{
+    async fn hit(&self, number: u64) -> Outcome {
+        (self.0)(number).await.into()
+    }
+}
+
+impl Outcome {
+    /// A hit that failed.
+    ///
+    /// ```
+    /// use canihaz::{Failure, Outcome, Reason};
+    ///
+    /// let outcome = Outcome::failed(Failure::new(Reason::Body, "an empty page"));
+    /// assert_eq!(outcome.failure.unwrap().detail, "an empty page");
+    /// ```
+    pub fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// A hit that was still in flight when grace was over.
+    pub(crate) fn cut() -> Self {
+        Self::failed(Failure::new(Reason::Deadline, "still in flight when grace was over"))
+    }
+
+    /// A hit that panicked.
+    pub(crate) fn panicked() -> Self {
+        Self::failed(Failure::new(Reason::Panic, "the target panicked"))
+    }
+}
+
+impl<R: fmt::Display + Send + Sync + 'static, E: fmt::Display + 'static> From<Result<R, E>> for Outcome {
+    fn from(result: Result<R, E>) -> Self {
+        match result {
+            Ok(answer) => Self { answer: Some(Answer::new(answer)), ..Self::default() },
+            Err(error) => Self::failed(match (&error as &dyn Any).downcast_ref::<Failure>() {
+                Some(failure) => failure.clone(),
+                None => Failure::new(Reason::Other, error),
+            }),
+        }
+    }
+}
+
+impl Answer {
+    /// An answer that shows what `answer` shows.
+    pub fn new(answer: impl fmt::Display + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({self})")
+    }
 }
 
 impl Failure {
@@ -47,7 +258,19 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// Why hits fail: a closed list, as each is the name of a metric.
+///
+/// ```
+/// assert_eq!(canihaz::Reason::Timeout.name(), "timeout");
+/// ```
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {

@@ -384,3 +384,147 @@ impl Drop for Sleeper {
         self.forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    fn us(us: u64) -> Duration {
+        Duration::from_micros(us)
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Runs `test` with the wake-ups of this thread, which are kept meanwhile.
+    fn with_wakeups<T>(slack: Duration, test: impl AsyncFnOnce(Rc<Wakeups>) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let wakeups = Wakeups::new(slack).unwrap();
+            let kept = Rc::clone(&wakeups);
+            spawn_local(async move { kept.keep().await });
+            test(wakeups).await
+        })
+    }
+
+    /// When each of `wakes` was woken, in the order in which they were.
+    async fn ring_all(wakeups: &Rc<Wakeups>, wakes: Vec<Wake>) -> Vec<(Wake, Instant)> {
+        let rung = Rc::new(RefCell::new(Vec::new()));
+        let all: Vec<_> = wakes
+            .into_iter()
+            .map(|wake| {
+                let (mut sleeper, rung) = (wakeups.sleeper(), Rc::clone(&rung));
+                spawn_local(async move {
+                    sleeper.ring(wake).await.unwrap();
+                    rung.borrow_mut().push((wake, Instant::now()));
+                })
+            })
+            .collect();
+        for one in all {
+            one.await.unwrap();
+        }
+        rung.take()
+    }
+
+    #[test]
+    fn nobody_is_woken_before_it_is_time_and_all_are_in_order() {
+        with_wakeups(SLACK, async |wakeups| {
+            let begin = Instant::now();
+            let wakes = [30, 10, 20, 10, 0, 25].map(|at| Wake::at(begin + ms(at)));
+            let rung = ring_all(&wakeups, wakes.into()).await;
+            assert_eq!(rung.len(), 6);
+            for (wake, at) in &rung {
+                // However busy the machine is, that is no timer of a millisecond that has been missed.
+                assert!(*at >= wake.at && *at < wake.at + ms(200), "{:?}", *at - wake.at);
+            }
+            assert!(rung.windows(2).all(|w| w[0].0.at <= w[1].0.at));
+        });
+    }
+
+    #[test]
+    fn wake_ups_are_shared_by_those_that_have_patience() {
+        with_wakeups(ms(10), async |wakeups| {
+            let begin = Instant::now();
+            let patient = |at: u64| Wake { patience: ms(10), ..Wake::at(begin + ms(at)) };
+            let rung = ring_all(&wakeups, (1..=100).map(patient).collect()).await;
+            assert_eq!(rung.len(), 100);
+            assert!(rung.iter().all(|(wake, at)| at >= &wake.at));
+            // A few in quick succession, then every 10 ms, and fewer when the machine is busy.
+            assert!(wakeups.round() <= u64::from(QUICK) + 11, "{} wake-ups", wakeups.round());
+        });
+        with_wakeups(ms(10), async |wakeups| {
+            let begin = Instant::now();
+            ring_all(&wakeups, (1..=50).map(|at| Wake::at(begin + ms(at))).collect()).await;
+            // Those without patience are woken one by one, but for those that a busy machine has woken late.
+            assert!(wakeups.round() > 20, "{} wake-ups", wakeups.round());
+        });
+    }
+
+    #[test]
+    fn the_next_two_wake_ups_follow_from_those_asleep() {
+        let waker = Waker::noop();
+        let begin = Instant::now();
+        let sleepers = |slack, wakes: &[Wake]| {
+            let mut sleepers = Sleepers { asleep: BTreeMap::new(), numbers: 0, slack, spent: begin };
+            for (number, wake) in (0..).zip(wakes) {
+                sleepers.asleep.insert((wake.at, number), (*wake, waker.clone()));
+            }
+            sleepers
+        };
+        let at = |at: u64| Wake { patience: ms(1), ..Wake::at(begin + us(at)) };
+        let then = |first: u64, next: u64| Wake { then: Some(begin + us(next)), ..at(first) };
+
+        // Without slack each has its own.
+        let mut exact = sleepers(us(0), &[at(200), at(300), at(5000)]);
+        assert_eq!(exact.wake_up(begin), (false, Some(begin + us(200))));
+        assert_eq!(exact.after(begin + us(200)), Some(begin + us(300)));
+        assert_eq!(exact.wake_up(begin + us(250)), (false, Some(begin + us(300))));
+
+        // What the first one will ask for is known before it does.
+        let hits = sleepers(us(0), &[then(1000, 2000), at(9000)]);
+        assert_eq!(hits.after(begin + us(1000)), Some(begin + us(2000)));
+
+        // Past the first quick ones, the slack lies between them; who has no patience doesn't wait for it.
+        let mut shared = sleepers(us(430), &[then(100, 200), at(150), at(5000)]);
+        shared.spent = begin + us(430) * QUICK;
+        assert_eq!(shared.wake_up(begin), (false, Some(begin + us(430))));
+        assert_eq!(shared.after(begin + us(430)), Some(begin + us(860)));
+        shared.asleep.insert((begin + us(300), 9), (Wake::at(begin + us(300)), waker.clone()));
+        assert_eq!(shared.wake_up(begin).1, Some(begin + us(300)));
+    }
+
+    #[test]
+    fn what_was_left_is_collected_with_the_next_wake_up() {
+        with_wakeups(SLACK, async |wakeups| {
+            let begin = Instant::now();
+            let mut left = false;
+            let collected = poll_fn(|cx| {
+                if std::mem::replace(&mut left, true) {
+                    return Poll::Ready(Instant::now());
+                }
+                wakeups.leave(cx.waker());
+                Poll::Pending
+            });
+            let mut sleeper = wakeups.sleeper();
+            let (rung, collected) = tokio::join!(sleeper.ring(Wake::at(begin + ms(5))), collected);
+            rung.unwrap();
+            assert!(collected >= begin + ms(5));
+        });
+    }
+
+    #[test]
+    fn a_time_out_ends_what_takes_longer_and_nothing_else() {
+        with_wakeups(SLACK, async |wakeups| {
+            let mut sleeper = wakeups.sleeper();
+            let soon = Wake::at(Instant::now() + ms(2));
+            assert!(wakeups.timeout(ms(2000), sleeper.ring(soon)).await.is_some());
+            let begin = Instant::now();
+            assert!(wakeups.timeout(ms(20), pending::<()>()).await.is_none());
+            assert!(begin.elapsed() >= ms(20));
+            assert!(wakeups.sleepers.borrow().asleep.is_empty(), "who is gone is not woken");
+        });
+    }
+}

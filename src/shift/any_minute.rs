@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use super::*;
 use crate::pacer::Arrivals;
 use crate::summary::Tally;
+use crate::target::{Failure, Reason};
 
 /// How many minutes are played.
 const CASES: u64 = 400;

@@ -8,6 +8,7 @@ mod destinations;
 mod exits;
 mod faults;
 mod http;
+mod library;
 mod minute;
 mod parts;
 mod places;

@@ -137,6 +137,7 @@ impl Target for HttpTarget {
         };
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);
-        Outcome { failure, bytes_in: tally.received(), bytes_out: tally.sent(), started: None, ended: tally.ended() }
+        let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
+        Outcome { failure, bytes_in, bytes_out, ended, ..Outcome::default() }
     }
 }

@@ -1,20 +1,28 @@
 //! Hits on little servers that do one thing each, right or wrong.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::keys::Source;
+use crate::pacer::{Arrivals, Pace, Pacer};
+use crate::recorder::Recorder;
+use crate::shift::{Shift, Terms, WhenBusy};
+use crate::summary;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -445,4 +453,105 @@ async fn tls_that_is_refused_by_either_side() {
     let (address, _, roots) = tls_server(true);
     let no_certificate = target_of(&format!("https://{address}/"), "", roots);
     assert_failed(&no_certificate.hit(0).await, Reason::Tls);
+}
+
+/// What `hits` in `window` come to when they share the thread's wake-ups, and how many of those there were.
+fn share_wakeups(target: HttpTarget, hits: u64, window: Duration) -> (summary::Tally, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let wakeups = Wakeups::new(Duration::ZERO).unwrap();
+        let kept = Rc::clone(&wakeups);
+        spawn_local(async move { kept.keep().await });
+        let target = Rc::new(target.sharing(&wakeups));
+        let now = Instant::now();
+        let pace = Pace { frequency: hits, phase: 1 << 31, arrivals: Arrivals::Even, max_catch_up: 1000 };
+        let pacer = Pacer::new(pace, now, now + window, 1);
+        let terms = Terms { overtime: 100, when_busy: WhenBusy::Wait, grace: Duration::from_secs(5) };
+        let recorder = Rc::new(RefCell::new(Recorder::default()));
+        let shift = Shift::new(target, terms, pacer, now + window, Rc::clone(&recorder), wakeups.sleeper());
+        let (_orders, receiver) = mpsc::unbounded_channel();
+        shift.work(receiver).await.unwrap();
+        let tally = recorder.borrow_mut().close(Instant::now());
+        (tally, wakeups.round())
+    })
+}
+
+/// Answers every request of every connection `after` so long, with `body`.
+fn answering_after(after: impl Fn(u64) -> Duration + Send + Sync + 'static, body: &str) -> SocketAddr {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let shared = Arc::new((after, answer, AtomicU64::new(0)));
+    let (address, _) = server(move |_, mut stream| {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            let (after, answer, asked) = &*shared;
+            while read_head(&stream).is_some() {
+                let number = asked.fetch_add(1, Ordering::SeqCst);
+                let until = Instant::now() + after(number);
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn answers_that_are_left_until_the_next_wake_up_are_timed_as_those_that_are_not() {
+    let address = answering_after(|_| Duration::ZERO, "ok");
+    // At 200 a second the next wake-up is too far off, at 1,000 it is near: one wake-up a hit is all there are then.
+    let (watched, _) = share_wakeups(target(address, ""), 200, Duration::from_secs(1));
+    let (left, wakeups) = share_wakeups(target(address, ""), 1000, Duration::from_secs(1));
+    assert_eq!((watched.ok, left.ok), (200, 1000));
+    assert!(wakeups < 1100, "{wakeups}");
+    let [watched, left] = [&watched, &left].map(|tally| tally.service.quantile(0.5));
+    // A wake-up is what lies between them, where the next one is a millisecond off; and both are a server's.
+    assert!(watched.abs_diff(left) < Duration::from_micros(250), "{watched:?} and {left:?}");
+}
+
+#[test]
+fn answers_that_are_not_there_with_the_next_wake_up_are_waited_for() {
+    #[track_caller]
+    fn check(after: impl Fn(u64) -> Duration + Send + Sync + 'static, body: &str, p50: Range<u64>) {
+        let (tally, _) = share_wakeups(target(answering_after(after, body), ""), 500, Duration::from_millis(500));
+        assert_eq!((tally.ok, tally.failed), (500, 0), "{:?}", tally.failures);
+        assert_eq!(tally.bytes_in, 500 * (body.len() as u64 + 37 + body.len().to_string().len() as u64));
+        let seen = tally.service.quantile(0.5);
+        let p50 = Duration::from_millis(p50.start)..Duration::from_millis(p50.end);
+        assert!(p50.contains(&seen), "{seen:?} is not in {p50:?}");
+    }
+    // First quick, then slower than the wake-ups are apart, then quick again.
+    check(|number| Duration::from_millis(if (100..400).contains(&number) { 7 } else { 0 }), "ok", 7..14);
+    // Now and then.
+    check(|number| Duration::from_millis(if number % 10 == 9 { 5 } else { 0 }), "ok", 0..4);
+    // In many parts.
+    check(|_| Duration::ZERO, &"x".repeat(300_000), 0..50);
+}
+
+#[test]
+fn a_hit_whose_answer_was_left_is_ended_by_its_time_out() {
+    let address = answering_after(|number| Duration::from_millis(if number == 300 { 2000 } else { 0 }), "ok");
+    let (tally, _) = share_wakeups(target(address, "timeout = \"100ms\""), 500, Duration::from_millis(500));
+    assert_eq!((tally.ok, tally.failed), (499, 1), "{:?}", tally.failures);
+    assert_eq!(tally.failures.get(&Reason::Timeout), Some(&1));
+}
+
+#[test]
+fn a_server_that_closes_connections_whose_answers_were_left_fails_no_hit() {
+    // Closes after every twentieth answer: those before it were quick enough to be left.
+    let (address, accepted) = server(move |_, stream| {
+        thread::spawn(move || {
+            let mut stream = stream;
+            for _ in 0..20 {
+                if read_head(&stream).is_none() {
+                    return;
+                }
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        });
+    });
+    let (tally, _) = share_wakeups(target(address, ""), 1000, Duration::from_secs(1));
+    assert_eq!((tally.ok, tally.failed), (1000, 0), "{:?}", tally.failures);
+    assert!(accepted.load(Ordering::SeqCst) >= 50);
 }
