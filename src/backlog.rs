@@ -35,12 +35,14 @@ impl Piece {
 
 impl Backlog {
     /// The next hit has waited `first` (again), the `hits - 1` behind it less
-    /// and less, down to (almost) nothing; on top of what they had waited before.
-    pub fn add(&mut self, hits: u64, first: Duration) {
+    /// and less, down to `last`; on top of what they had waited before.
+    pub fn add(&mut self, hits: u64, first: Duration, last: Duration) {
         if hits == 0 {
             return;
         }
-        let added = Piece { hits, first_ns: first.as_nanos() as f64, step_ns: first.as_nanos() as f64 / hits as f64 };
+        let (first_ns, last_ns) = (first.as_nanos() as f64, last.as_nanos() as f64);
+        let step_ns = (first_ns - last_ns) / hits.saturating_sub(1).max(1) as f64;
+        let added = Piece { hits, first_ns, step_ns };
         self.split(hits);
         let mut from = 0;
         for piece in &mut self.pieces {
@@ -109,12 +111,14 @@ mod tests {
                 if random.bool() {
                     let hits = random.u64(1..40);
                     let first = random.u64(0..2_000_000_000);
-                    backlog.add(hits, Duration::from_nanos(first));
+                    let last = if hits == 1 { first } else { random.u64(0..=first) };
+                    backlog.add(hits, Duration::from_nanos(first), Duration::from_nanos(last));
+                    let step = (first - last) as f64 / (hits - 1).max(1) as f64;
                     for hit in 0..hits {
                         if list.len() as u64 <= hit {
                             list.push_back(0.0);
                         }
-                        list[hit as usize] += first as f64 * (1.0 - hit as f64 / hits as f64);
+                        list[hit as usize] += first as f64 - step * hit as f64;
                     }
                 } else {
                     let expect = list.pop_front().unwrap_or(0.0);
@@ -129,7 +133,7 @@ mod tests {
     fn memory_is_bounded_by_pieces_not_by_hits() {
         let mut backlog = Backlog::default();
         for hits in (1..10_000).rev() {
-            backlog.add(hits, Duration::from_secs(1));
+            backlog.add(hits, Duration::from_secs(1), Duration::ZERO);
         }
         assert!(backlog.pieces.len() <= MAX_PIECES);
     }

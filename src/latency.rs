@@ -182,21 +182,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_within_a_thousandth_of_exact_sorted_samples() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut latency = Latency::default();
-        let mut samples: Vec<u64> = (0..100_000).map(|_| (200.0 * 1e7_f64.powf(random.f64())) as u64).collect();
-        for ns in &samples {
-            latency.record(Duration::from_nanos(*ns));
+    fn quantiles_are_within_a_thousandth_or_100_ns_of_exact_sorted_samples() {
+        #[track_caller]
+        fn check(name: &str, mut sample_ns: impl FnMut(&mut fastrand::Rng) -> f64) {
+            for count in [1, 2, 999, 50_000] {
+                let mut random = fastrand::Rng::with_seed(7);
+                let mut latency = Latency::default();
+                let mut samples: Vec<u64> = (0..count).map(|_| sample_ns(&mut random) as u64).collect();
+                samples.iter().for_each(|ns| latency.record(Duration::from_nanos(*ns)));
+                samples.sort_unstable();
+                for quantile in [0.0, 0.001, 0.25, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0] {
+                    let rank = ((quantile * count as f64).ceil() as usize).clamp(1, count);
+                    let exact = samples[rank - 1] as f64;
+                    let ours = latency.quantile(quantile).as_nanos() as f64;
+                    let off = (ours - exact).abs();
+                    assert!(off <= (exact * 0.001).max(100.0), "{name}, {quantile} of {count}: {ours} for {exact}");
+                }
+                assert_eq!(latency.max(), Duration::from_nanos(samples[count - 1]), "{name}");
+                let mean = samples.iter().sum::<u64>() / count as u64;
+                assert_eq!(latency.mean(), Duration::from_nanos(mean), "{name}");
+            }
         }
-        samples.sort_unstable();
-        for quantile in [0.001, 0.5, 0.9, 0.99, 0.999, 1.0] {
-            let exact = samples[((quantile * samples.len() as f64).ceil() as usize).max(1) - 1] as f64;
-            let ours = latency.quantile(quantile).as_nanos() as f64;
-            assert!((ours - exact).abs() <= (exact * 0.001).max(100.0), "{quantile}: {ours} instead of {exact}");
-        }
-        assert_eq!(latency.max(), Duration::from_nanos(samples[samples.len() - 1]));
-        assert_eq!(latency.mean(), Duration::from_nanos(samples.iter().sum::<u64>() / samples.len() as u64));
+        check("constant", |_| 1_234_567.0);
+        check("nothing", |_| 0.0);
+        check("uniform", |random| random.f64() * 1e9);
+        check("over all magnitudes", |random| 200.0 * 1e7_f64.powf(random.f64()));
+        check("exponential", |random| -5e6 * (1.0 - random.f64()).ln());
+        check("quick, with stalls", |random| match random.u8(0..100) {
+            0 => random.f64() * 2e9,
+            _ => 9e4 + random.f64() * 2e4,
+        });
+        check("two values", |random| if random.bool() { 1e5 } else { 1e9 });
+        check("at the lower bound", |random| random.f64() * 300.0);
+        check("at the upper bound", |random| HIGHEST_NS as f64 * (1.0 - random.f64() * 0.01));
     }
 
     #[test]

@@ -65,7 +65,7 @@
 //! - what hits: [`engine`], and on each of its threads a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
-//! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`recorder`], [`gossip`],
+//! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`latency`]; and [`wakeups`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]
 //!
@@ -82,6 +82,7 @@
 //! - What is absent: a daemon, a controller, an open port, arguments.
 
 pub mod archive;
+pub mod asked;
 pub mod backlog;
 pub mod courier;
 pub mod ctl;

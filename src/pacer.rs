@@ -122,24 +122,39 @@ pub struct Pacer {
     taken: u64,
     left: u64,
     stretch: Stretch,
+    /// While hits wait for places: the dues as they lay when the first had to, dealt out along with the others.
+    jam: Option<Stretch>,
     blocked: Backlog,
     late: Backlog,
-    random: fastrand::Rng,
 }
 
 /// The dues between two re-plannings: `grid` moments from `origin` to the end of the minute, those of them that are
 /// the share's.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
+#[derive(Clone, Debug)]
+pub(crate) struct Stretch {
+    arrivals: Arrivals,
     origin: Instant,
+    end: Instant,
     phase: u32,
     grid: u64,
     share: Share,
     /// How many of the moments are the share's.
-    count: u64,
+    pub(crate) count: u64,
     dealt: u64,
     /// The next due when arrivals are at random.
     drawn: Instant,
+    random: fastrand::Rng,
+}
+
+/// Hits that are due and were not dealt out.
+#[derive(Clone, Copy, Debug)]
+struct Overdue {
+    /// How many, at least one.
+    hits: u64,
+    /// How long the first of them has been.
+    first: Duration,
+    /// How long the last of them has been.
+    last: Duration,
 }
 
 impl Pacer {
@@ -161,9 +176,20 @@ impl Pacer {
     }
 
     fn counted_in(per_ns: u128, share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
-        let stretch = Stretch { origin: now, phase: 0, grid: 0, share, count: 0, dealt: 0, drawn: now };
         // The golden ratio's bits: seeds of neighbours have nothing in common. The first share's is the test's.
         let seed = seed ^ u64::from(share.number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let stretch = Stretch {
+            arrivals: pace.arrivals,
+            origin: now,
+            end,
+            phase: pace.phase,
+            grid: 0,
+            share,
+            count: 0,
+            dealt: 0,
+            drawn: now,
+            random: fastrand::Rng::with_seed(seed),
+        };
         let mut pacer = Self {
             share,
             pace,
@@ -172,9 +198,9 @@ impl Pacer {
             taken: 0,
             left: share.part_of(pace.frequency),
             stretch,
+            jam: None,
             blocked: Backlog::default(),
             late: Backlog::default(),
-            random: fastrand::Rng::with_seed(seed),
         };
         pacer.lay(now, pace.frequency);
         pacer
@@ -182,17 +208,13 @@ impl Pacer {
 
     /// When the next hit is due; `None` when no further one fits into the minute.
     pub fn next_due(&self) -> Option<Instant> {
-        let stretch = &self.stretch;
-        (stretch.dealt < stretch.count).then(|| match self.pace.arrivals {
-            Arrivals::Even => stretch.even(self.end),
-            Arrivals::Poisson => stretch.drawn,
-        })
+        self.stretch.next_due()
     }
 
     /// When the hit after the next is due, where that is known already.
     pub fn following(&self) -> Option<Instant> {
-        let following = Stretch { dealt: self.stretch.dealt + 1, ..self.stretch };
-        (following.dealt < following.count && self.pace.arrivals == Arrivals::Even).then(|| following.even(self.end))
+        let following = self.stretch.dealt + 1;
+        (following < self.stretch.count && self.pace.arrivals == Arrivals::Even).then(|| self.stretch.even(following))
     }
 
     /// How long after the next hit the one that follows it by so many `hits` is due, on average.
@@ -205,11 +227,16 @@ impl Pacer {
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
     pub fn take(&mut self) -> Option<Due> {
         let at = self.next_due()?;
-        let due = Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
+        let mut due =
+            Due { number: self.share.hit(self.taken), at, blocked: self.blocked.pop(), late: self.late.pop() };
+        if let Some(jam) = &mut self.jam {
+            let waited = jam.next_due().map(|due| at.saturating_duration_since(due));
+            due.blocked += waited.unwrap_or_default();
+            jam.deal();
+        }
         self.taken += 1;
         self.left -= 1;
-        self.stretch.dealt += 1;
-        self.draw();
+        self.stretch.deal();
         Some(due)
     }
 
@@ -223,20 +250,40 @@ impl Pacer {
         self.left
     }
 
-    /// A place among `overtime` became free at `now`: hits that were due
-    /// meanwhile remember how long they were blocked, and all that are left are
-    /// spread anew, the first of them due at once.
+    /// What the plan, as it was made last, asks for: to be looked at before catch-up moves anything.
+    pub(crate) fn plan(&self) -> &Stretch {
+        &self.stretch
+    }
+
+    /// A place among `overtime`, all of which were taken, became free at `now`. If hits were due meanwhile, all that
+    /// are left are spread anew, the first of them due at once.
+    ///
+    /// They wait on, though, by the dues that they had, until a place stays free that none of the new dues wants at
+    /// once: before that the target holds them up, and after it only catch-up does. What they have waited by then
+    /// they remember.
     pub fn unblock(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.overdue(now) {
-            self.blocked.add(hits, first);
-            self.spread(now);
+        if self.stretch.overdue(now).is_none() {
+            return self.relieve(now);
+        }
+        if self.jam.is_none() {
+            self.jam = Some(self.stretch.clone());
+        }
+        self.spread(now);
+    }
+
+    /// Another place became free at `now` than the one that the next hit has: nobody waits for places any more.
+    pub fn relieve(&mut self, now: Instant) {
+        if self.jam.is_some() {
+            self.end_jam(self.next_due().map_or(now, |due| due.min(now)));
         }
     }
 
-    /// The generator itself was late at `now`: the same, but the delay is ours.
+    /// The generator itself was late at `now`: what is left is spread anew, but the delay is ours.
     pub fn fall_behind(&mut self, now: Instant) {
-        if let Some((hits, first)) = self.overdue(now) {
-            self.late.add(hits, first);
+        if let Some(overdue) = self.stretch.overdue(now) {
+            // There is a place for the first of them, and was when it was due.
+            self.end_jam(now - overdue.first);
+            self.late.add(overdue.hits, overdue.first, overdue.last);
             self.spread(now);
         }
     }
@@ -244,58 +291,38 @@ impl Pacer {
     /// From `now` on another pace: what was dealt out counts towards its frequency. A share changes its own part of
     /// it; as it doesn't know what the others have dealt out, it falls between theirs to within one distance of hits.
     pub fn change(&mut self, pace: Pace, now: Instant) {
+        self.end_jam(now);
         self.pace = pace;
         self.left = self.share.part_of(pace.frequency).saturating_sub(self.taken);
         self.lay(now, self.left * u64::from(self.share.of));
     }
 
     /// From `now` on nothing is due, until the next [`change`](Self::change).
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, now: Instant) {
+        self.end_jam(now);
         self.stretch.count = self.stretch.dealt;
     }
 
-    /// How many hits are due at `now` but not dealt out, and how long the first of them has been.
-    fn overdue(&mut self, now: Instant) -> Option<(u64, Duration)> {
-        let first = self.next_due().filter(|due| *due <= now)?;
-        let mut ahead = self.stretch;
-        let mut hits = 0;
-        match self.pace.arrivals {
-            Arrivals::Even => {
-                let since = now.saturating_duration_since(self.stretch.origin).as_nanos();
-                let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos().max(1);
-                // The share's hits up to `now` of all in the window, less those dealt out.
-                let grid = u128::from(self.stretch.grid);
-                let due = ((since * grid) << 32).saturating_sub(u128::from(self.stretch.phase) * window);
-                let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
-                let passed = self.stretch.share.part_of(passed);
-                hits = passed.min(self.stretch.count).saturating_sub(self.stretch.dealt).max(1);
-            }
-            Arrivals::Poisson => {
-                let mut random = self.random.clone();
-                while ahead.dealt < ahead.count && ahead.drawn <= now {
-                    hits += 1;
-                    ahead.dealt += 1;
-                    ahead.draw(&mut random, self.end);
-                }
-            }
+    /// Nobody waits for a place any more: who did until `now` remembers how long.
+    fn end_jam(&mut self, now: Instant) {
+        if let Some(overdue) = self.jam.take().and_then(|jam| jam.overdue(now)) {
+            self.blocked.add(overdue.hits, overdue.first, overdue.last);
         }
-        Some((hits, now - first))
     }
 
     /// Lays the share's hits among the `hits` that all shares have left, as far as these fit, between `now` and the
     /// end.
     fn lay(&mut self, now: Instant, hits: u64) {
         let grid = hits.min(self.fits(now, self.pace.frequency));
-        let (share, count) = (self.share, self.share.part_of(grid));
-        self.stretch = Stretch { origin: now, phase: self.pace.phase, grid, share, count, dealt: 0, drawn: now };
-        self.draw();
+        self.stretch.lay(self.pace, now, grid, self.share);
+        self.stretch.draw();
     }
 
     /// Spreads what is left, as far as it fits, between `now` and the end, the first due at once. A share that has
     /// fallen behind does so on its own.
     fn spread(&mut self, now: Instant) {
         let grid = self.left.min(self.fits(now, self.share.part_of(self.pace.frequency)));
-        self.stretch = Stretch { origin: now, phase: 0, grid, share: Share::WHOLE, count: grid, dealt: 0, drawn: now };
+        self.stretch.lay(Pace { phase: 0, ..self.pace }, now, grid, Share::WHOLE);
     }
 
     /// How many hits catch-up allows between `now` and the end to what has `frequency`; never less than one.
@@ -307,31 +334,96 @@ impl Pacer {
             _ => u64::try_from((window * densest / self.per_ns).max(1)).unwrap_or(u64::MAX),
         }
     }
-
-    fn draw(&mut self) {
-        if self.pace.arrivals == Arrivals::Poisson {
-            self.stretch.draw(&mut self.random, self.end);
-        }
-    }
 }
 
 impl Stretch {
-    /// The due of the next hit, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
+    /// When the next hit is due; `None` when all were dealt out.
+    fn next_due(&self) -> Option<Instant> {
+        (self.dealt < self.count).then(|| match self.arrivals {
+            Arrivals::Even => self.even(self.dealt),
+            Arrivals::Poisson => self.drawn,
+        })
+    }
+
+    fn deal(&mut self) {
+        self.dealt += 1;
+        self.draw();
+    }
+
+    /// The hits that are due at `now` but not dealt out; `None` without any.
+    fn overdue(&self, now: Instant) -> Option<Overdue> {
+        let first = self.next_due().filter(|due| *due <= now)?;
+        let (hits, last) = match self.arrivals {
+            Arrivals::Even => {
+                let hits = self.even_until(now).saturating_sub(self.dealt).max(1);
+                (hits, self.even(self.dealt + hits - 1))
+            }
+            Arrivals::Poisson => self.clone().skip_until(now).unwrap_or((1, first)),
+        };
+        let waited = |due| now.saturating_duration_since(due);
+        Some(Overdue { hits, first: waited(first), last: waited(last) })
+    }
+
+    /// How many of its hits were due by `now`. At random, those are passed over, and never counted one by one again.
+    pub(crate) fn due_until(&mut self, now: Instant) -> u64 {
+        match self.arrivals {
+            Arrivals::Even => self.even_until(now),
+            Arrivals::Poisson => {
+                self.skip_until(now);
+                self.dealt
+            }
+        }
+    }
+
+    /// Whether its hits are at random, so that counting them takes as many steps.
+    pub(crate) fn is_random(&self) -> bool {
+        self.arrivals == Arrivals::Poisson
+    }
+
+    /// Deals out what is due by `now`, and says how much that was, and when the last of it was due.
+    fn skip_until(&mut self, now: Instant) -> Option<(u64, Instant)> {
+        let (before, mut last) = (self.dealt, None);
+        while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            last = Some(due);
+            self.deal();
+        }
+        last.map(|last| (self.dealt - before, last))
+    }
+
+    /// Lays `grid` moments anew from `now` on, at a pace, for a share.
+    fn lay(&mut self, pace: Pace, now: Instant, grid: u64, share: Share) {
+        let Pace { arrivals, phase, .. } = pace;
+        let count = share.part_of(grid);
+        let (end, random) = (self.end, self.random.clone());
+        *self = Self { arrivals, origin: now, end, phase, grid, share, count, dealt: 0, drawn: now, random };
+    }
+
+    /// The share's hits up to `now`, where they lie evenly.
+    fn even_until(&self, now: Instant) -> u64 {
+        let Some(since) = now.checked_duration_since(self.origin) else { return 0 };
+        let window = self.end.saturating_duration_since(self.origin).as_nanos().max(1);
+        let due = (since.as_nanos() * u128::from(self.grid)) << 32;
+        let Some(due) = due.checked_sub(u128::from(self.phase) * window) else { return 0 };
+        let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
+        self.share.part_of(passed).min(self.count)
+    }
+
+    /// The due of the hit `nth`, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
     /// to the nanosecond.
-    fn even(&self, end: Instant) -> Instant {
-        let window = end.saturating_duration_since(self.origin).as_nanos();
-        let position = u128::from(self.share.hit(self.dealt)) << 32 | u128::from(self.phase);
+    fn even(&self, nth: u64) -> Instant {
+        let window = self.end.saturating_duration_since(self.origin).as_nanos();
+        let position = u128::from(self.share.hit(nth)) << 32 | u128::from(self.phase);
         let ns = position * window / (u128::from(self.grid) << 32);
         self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
     }
 
     /// Draws the next of `count − dealt` moments that lie independently between the last one and the end:
     /// the least of k uniform numbers is `1 − U^(1/k)`.
-    fn draw(&mut self, random: &mut fastrand::Rng, end: Instant) {
+    fn draw(&mut self) {
         let left = self.count.saturating_sub(self.dealt);
-        if left > 0 {
-            let window = end.saturating_duration_since(self.drawn).as_secs_f64();
-            let share = 1.0 - random.f64().powf(1.0 / left as f64);
+        if left > 0 && self.arrivals == Arrivals::Poisson {
+            let window = self.end.saturating_duration_since(self.drawn).as_secs_f64();
+            let share = 1.0 - self.random.f64().powf(1.0 / left as f64);
             self.drawn += Duration::from_secs_f64(window * share);
         }
     }
@@ -421,14 +513,52 @@ mod tests {
         }
         // The hit due at 10 s waits until 12 s, as do the twenty behind it.
         pacer.unblock(begin + ms(12_000));
-        let dues = drain(&mut pacer);
+        let first = pacer.take().unwrap();
+        // The next place is nobody's for a while.
+        pacer.unblock(begin + ms(12_010));
+        let dues: Vec<_> = [first].into_iter().chain(drain(&mut pacer)).collect();
         assert_eq!(dues.len(), 499);
         assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_000), ms(2000)));
-        assert!((dues[10].blocked.as_secs_f64() - 1.0).abs() < 0.06, "{:?}", dues[10]);
+        for (hit, due) in (1..=20).zip(&dues[1..]) {
+            assert!(due.blocked.abs_diff(ms(2010 - 100 * hit)) < Duration::from_nanos(30), "{hit}: {due:?}");
+        }
         assert_eq!(dues[21].blocked, Duration::ZERO);
         let step = 47.9 / 499.0;
         assert!(dues.windows(2).all(|w| ((w[1].at - w[0].at).as_secs_f64() - step).abs() < 1e-6));
         assert!(dues.iter().all(|due| due.late == Duration::ZERO));
+    }
+
+    #[test]
+    fn who_waits_behind_a_target_that_is_always_busy_waits_since_its_first_due() {
+        for arrivals in [Arrivals::Even, Arrivals::Poisson] {
+            let begin = Instant::now();
+            let own = Pace { arrivals, ..pace(599) };
+            let planned = drain(&mut Pacer::new(own, begin, begin + ms(59_900), 1));
+            let mut pacer = Pacer::new(own, begin, begin + ms(59_900), 1);
+            let mut now = planned[0].at;
+            for first in &planned[..58] {
+                let due = pacer.take().unwrap();
+                assert!(due.blocked.abs_diff(due.at - first.at) < Duration::from_nanos(30));
+                assert_eq!(due.at, now);
+                now += ms(1000);
+                pacer.unblock(now);
+            }
+        }
+    }
+
+    #[test]
+    fn two_places_at_once_are_one_more_than_anybody_waits_for() {
+        let begin = Instant::now();
+        let mut pacer = Pacer::new(Pace { phase: 0, ..pace(599) }, begin, begin + ms(59_900), 1);
+        pacer.take();
+        // Ten hits have become due when the first place is free, and catch-up gives the second to none of them.
+        pacer.unblock(begin + ms(1050));
+        pacer.relieve(begin + ms(1050));
+        let dues = drain(&mut pacer);
+        for (hit, due) in (1..=10).zip(&dues) {
+            assert!(due.blocked.abs_diff(ms(1050 - 100 * hit)) < Duration::from_nanos(30), "{hit}: {due:?}");
+        }
+        assert_eq!(dues[10].blocked, Duration::ZERO);
     }
 
     #[test]
@@ -454,7 +584,7 @@ mod tests {
         pacer.change(pace(600), begin + ms(31_000));
         assert_eq!((pacer.left(), pacer.next_due()), (0, None));
         pacer.change(pace(1100), begin + ms(31_000));
-        pacer.rest();
+        pacer.rest(begin + ms(32_000));
         assert_eq!((pacer.left(), pacer.next_due()), (100, None));
     }
 
@@ -597,7 +727,9 @@ mod tests {
         }
         // The share's hit 100 is due at 10.05 s; it waits until 12.05 s, as do the twenty behind it.
         pacer.unblock(begin + ms(12_050));
-        let dues = drain(&mut pacer);
+        let first = pacer.take().unwrap();
+        pacer.unblock(begin + ms(12_060));
+        let dues: Vec<_> = [first].into_iter().chain(drain(&mut pacer)).collect();
         assert_eq!((dues.len(), dues[0].number), (499, 201));
         assert_eq!((dues[0].at, dues[0].blocked), (begin + ms(12_050), ms(2000)));
         assert!(dues[20].blocked > Duration::ZERO);

@@ -105,6 +105,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         recorder: Rc<RefCell<Recorder>>,
         alarm: A,
     ) -> Self {
+        recorder.borrow_mut().plan(&pacer, alarm.now());
         Self { target, terms, pacer, end, resting: false, in_flight: FuturesUnordered::new(), recorder, alarm }
     }
 
@@ -191,8 +192,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     /// Counts a hit that has ended; if others waited for its place, they are spread from that moment on.
     fn land(&mut self, flight: &Flight, outcome: Outcome) {
         let ended = flight.ended(self.alarm.now(), outcome);
-        if self.in_flight.len() + 1 >= self.terms.overtime && self.terms.when_busy == WhenBusy::Wait {
-            self.pacer.unblock(ended.end);
+        match self.terms.when_busy {
+            WhenBusy::Wait if self.in_flight.len() + 1 >= self.terms.overtime => self.pacer.unblock(ended.end),
+            WhenBusy::Wait => self.pacer.relieve(ended.end),
+            WhenBusy::Cancel => {}
         }
         if let Some(failure) = &ended.outcome.failure {
             log::debug!("a hit failed: {}: {}", failure.reason, failure.detail);
@@ -213,7 +216,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 let patience = self.pacer.span(places).min((self.end - due) / 2);
                 Wake { at: due, patience, then: self.pacer.following(), collects: true }
             }
-            _ => Wake::at(self.end),
+            due => {
+                self.recorder.borrow_mut().is_full(due);
+                Wake::at(self.end)
+            }
         }
     }
 
@@ -227,22 +233,36 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     fn change(&mut self, target: Rc<T>, terms: Terms, pace: Pace, made: Instant) {
+        self.remember_waiting(made);
         self.target = target;
         self.terms = terms;
         self.resting = false;
         self.pacer.change(pace, made);
+        self.recorder.borrow_mut().plan(&self.pacer, made);
     }
 
     fn rest(&mut self) {
+        let now = self.alarm.now();
+        self.remember_waiting(now);
         self.resting = true;
-        self.pacer.rest();
+        self.pacer.rest(now);
+        self.recorder.borrow_mut().rest(now);
+    }
+
+    /// Another plan is to be made: hits that wait for a place have been blocked until `now`.
+    fn remember_waiting(&mut self, now: Instant) {
+        if self.is_full() && self.terms.when_busy == WhenBusy::Wait {
+            self.pacer.unblock(now);
+        }
     }
 
     /// Drops what is in flight and counts it, and what was not started, as stopped.
     fn stop(&mut self) {
         let in_flight = self.in_flight.len() as u64;
         self.in_flight.clear();
-        self.recorder.borrow_mut().stopped(in_flight + self.pacer.left());
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.rest(self.alarm.now());
+        recorder.stopped(in_flight + self.pacer.left());
     }
 
     /// Fails what is still in flight when grace is over, with the time it had.
@@ -277,6 +297,9 @@ impl Future for InFlight {
         Poll::Ready((self.flight, outcome))
     }
 }
+
+#[cfg(test)]
+mod any_minute;
 
 #[cfg(test)]
 mod tests {
@@ -344,7 +367,7 @@ mod tests {
             tokio::task::spawn_local(async move { wakeups.keep().await });
             let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
-            let tally = recorder.borrow_mut().close();
+            let tally = recorder.borrow_mut().close(Instant::now());
             Finished { tally, most: target.most.get() }
         })
     }

@@ -16,6 +16,8 @@ use crate::target::Reason;
 pub const RUNNER: &str = "_runner";
 /// The share of planned hits that may be canceled or missed before percentiles are marked as truncated.
 const TRUNCATED_SHARE: f64 = 0.01;
+/// The share of the hits asked for that may be unsent before the generator is said to have been the limit.
+const LIMITED_SHARE: f64 = 0.01;
 /// The lag, in seconds, that one hit in a hundred may exceed before the generator is said to have been the limit.
 const LIMITED_LAG: f64 = 0.010;
 
@@ -80,6 +82,15 @@ pub struct Tally {
     pub missed: u64,
     /// Hits that a stop or a removal kept from starting or dropped in flight.
     pub stopped: u64,
+    /// Hits that were due by the plan as it was made, wherever catch-up moved them.
+    #[serde(default)]
+    pub asked: u64,
+    /// Hits that were started.
+    #[serde(default)]
+    pub sent: u64,
+    /// Hits that intervals were asked for and did not start, though nothing waited for the target in them.
+    #[serde(default)]
+    pub unsent: u64,
     /// The failed hits by reason.
     pub failures: BTreeMap<Reason, u64>,
     /// Blocked, and from due to end.
@@ -110,6 +121,11 @@ pub struct Upkeep {
 }
 
 impl Tally {
+    /// What becomes of a test that can't run on this machine: the generator's fault.
+    pub fn unable(hits: u64) -> Self {
+        Self { missed: hits, asked: hits, unsent: hits, ..Self::default() }
+    }
+
     /// Counts a hit that started and ended.
     pub fn record(&mut self, ended: &Ended) {
         match &ended.outcome.failure {
@@ -134,6 +150,9 @@ impl Tally {
         self.canceled += other.canceled;
         self.missed += other.missed;
         self.stopped += other.stopped;
+        self.asked += other.asked;
+        self.sent += other.sent;
+        self.unsent += other.unsent;
         for (reason, count) in &other.failures {
             *self.failures.entry(*reason).or_default() += count;
         }
@@ -155,9 +174,25 @@ impl Tally {
         (self.canceled + self.missed) as f64 > TRUNCATED_SHARE * self.planned() as f64
     }
 
-    /// Whether the generator itself was the limit: its lag's 99th percentile is over 10 ms.
+    /// Whether the generator itself was the limit: its lag's 99th percentile is over 10 ms, or over 1 % of the hits
+    /// asked for, and more than one, were unsent.
     pub fn generator_limited(&self) -> bool {
+        self.is_late() || self.is_unsent()
+    }
+
+    /// Whether one hit in a hundred was started over 10 ms late.
+    pub fn is_late(&self) -> bool {
         self.lag.quantile(0.99).as_secs_f64() > LIMITED_LAG
+    }
+
+    /// Whether over 1 % of the hits asked for, and more than one, were [unsent](Self::unsent).
+    pub fn is_unsent(&self) -> bool {
+        self.unsent > 1 && self.unsent as f64 > LIMITED_SHARE * self.asked as f64
+    }
+
+    /// Whether percentiles tell less than the whole, for either reason: none is shown without a mark then.
+    pub fn is_marked(&self) -> bool {
+        self.truncated() || self.generator_limited()
     }
 
     /// The four distributions with their names.
@@ -196,6 +231,11 @@ impl Summary {
         self.start + TimeDelta::milliseconds((self.seconds * 1000.0) as i64)
     }
 
+    /// So many hits, in hits a second over the interval.
+    pub fn rate(&self, hits: u64) -> f64 {
+        if self.seconds > 0.0 { hits as f64 / self.seconds } else { 0.0 }
+    }
+
     /// Adds a later interval of the same test and run, exactly.
     pub fn merge(&mut self, later: &Self) {
         self.seconds += later.seconds;
@@ -223,5 +263,45 @@ impl Summary {
     pub fn host_label(&self) -> String {
         let host = self.host.replace('.', "_");
         if self.copy > 1 { format!("{host}-{}", self.copy) } else { host }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_before_there_were_rates_still_reads() {
+        let mut written = serde_json::to_value(Tally { ok: 3, asked: 5, sent: 4, ..Tally::default() }).unwrap();
+        for field in ["asked", "sent", "unsent"] {
+            assert!(written.as_object_mut().unwrap().remove(field).is_some(), "{field}");
+        }
+        let read: Tally = serde_json::from_value(written).unwrap();
+        assert_eq!((read.ok, read.asked, read.sent, read.unsent), (3, 0, 0, 0));
+        assert!(!read.generator_limited());
+    }
+
+    #[test]
+    fn the_generator_was_the_limit_where_over_a_hundredth_was_not_sent() {
+        #[track_caller]
+        fn check(asked: u64, unsent: u64, expect: bool) {
+            let tally = Tally { asked, unsent, ..Tally::default() };
+            assert_eq!(tally.generator_limited(), expect, "{unsent} of {asked}");
+        }
+        check(0, 0, false);
+        check(1, 1, false);
+        check(2, 2, true);
+        check(200, 2, false);
+        check(1000, 10, false);
+        check(1000, 11, true);
+        assert!(Tally::unable(60).generator_limited());
+    }
+
+    #[test]
+    fn merged_intervals_keep_what_one_of_them_was_short_of() {
+        let mut minute = Tally { asked: 1000, sent: 900, unsent: 100, ..Tally::default() };
+        minute.merge(&Tally { asked: 1000, sent: 1100, ..Tally::default() });
+        assert_eq!((minute.asked, minute.sent, minute.unsent), (2000, 2000, 100));
+        assert!(minute.generator_limited());
     }
 }

@@ -422,7 +422,7 @@ impl Stint<'_> {
         worked?;
         match panicked {
             true => Err(Error::GossiperPanicked { worker: agreed.worker.name.clone() }),
-            false => Ok(recorder.borrow_mut().close()),
+            false => Ok(recorder.borrow_mut().close(Instant::now())),
         }
     }
 }

@@ -49,6 +49,11 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
             for (reason, count) in &tally.failures {
                 add(&format!("failures.{reason}"), Value::Count(*count));
             }
+            // To the thousandth: a gauge that is read, not one that is added up.
+            for (name, hits) in [("asked", tally.asked), ("sent", tally.sent)] {
+                let rate = (summary.rate(hits) * 1e3).round() / 1e3;
+                add(&format!("rate.{name}"), Value::Gauge(rate));
+            }
             add("bytes.in", Value::Count(tally.bytes_in));
             add("bytes.out", Value::Count(tally.bytes_out));
             add("truncated", Value::Gauge(f64::from(u8::from(tally.truncated()))));
@@ -93,7 +98,7 @@ mod tests {
     fn a_test_is_its_results_reasons_bytes_marks_and_distributions() {
         let lines = lines(&sample::test("hello"));
         assert_eq!(
-            lines[..17],
+            lines[..19],
             [
                 "p.q.web-1_example_com.hello.hits.planned 105",
                 "p.q.web-1_example_com.hello.hits.ok 97",
@@ -103,6 +108,8 @@ mod tests {
                 "p.q.web-1_example_com.hello.hits.stopped 0",
                 "p.q.web-1_example_com.hello.failures.timeout 2",
                 "p.q.web-1_example_com.hello.failures.status 1",
+                "p.q.web-1_example_com.hello.rate.asked 10.5",
+                "p.q.web-1_example_com.hello.rate.sent 10.2",
                 "p.q.web-1_example_com.hello.bytes.in 20000",
                 "p.q.web-1_example_com.hello.bytes.out 10000",
                 "p.q.web-1_example_com.hello.truncated 1",
@@ -114,13 +121,13 @@ mod tests {
                 "p.q.web-1_example_com.hello.response.p999 100.1",
             ]
         );
-        assert_eq!(lines.len(), 12 + 4 * 6);
+        assert_eq!(lines.len(), 14 + 4 * 6);
     }
 
     #[test]
     fn without_a_hit_that_ended_there_are_no_percentiles() {
         let lines = lines(&sample::idle("hello"));
-        assert_eq!(lines.len(), 10, "{lines:?}");
+        assert_eq!(lines.len(), 12, "{lines:?}");
         assert!(lines.iter().all(|line| line.ends_with(" 0")), "{lines:?}");
     }
 

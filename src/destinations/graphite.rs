@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn who_does_not_read_a_large_batch_does_not_hold_it_up() {
         // Long names make more of it than the buffers on the way hold.
-        let prefix = "p".repeat(1 << 20);
+        let prefix = "p".repeat(1 << 18);
         let (delivered, ()) = deliver(&[sample::test("a")], &prefix, in_a_moment(), |stream| {
             thread::sleep(Duration::from_millis(600));
             drop(stream);

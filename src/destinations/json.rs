@@ -15,7 +15,7 @@ pub(super) fn object(summary: &Summary, prefix: Option<&str>) -> String {
     let test = summary.test.as_str();
     let (numbers, test_time) = match &summary.measured {
         Measured::Test(tally) => {
-            let hits = Hits::of(tally);
+            let hits = Hits::of(summary, tally);
             let test_time = hits.service.map(|service| service.mean);
             (Numbers::Test(Box::new(hits)), test_time)
         }
@@ -76,6 +76,8 @@ struct Hits<'a> {
     canceled: u64,
     missed: u64,
     stopped: u64,
+    asked_rate: f64,
+    sent_rate: f64,
     failures: &'a BTreeMap<Reason, u64>,
     response: Option<Quantiles>,
     service: Option<Quantiles>,
@@ -88,7 +90,7 @@ struct Hits<'a> {
 }
 
 impl<'a> Hits<'a> {
-    fn of(tally: &'a Tally) -> Self {
+    fn of(summary: &Summary, tally: &'a Tally) -> Self {
         Self {
             planned: tally.planned(),
             ok: tally.ok,
@@ -96,6 +98,8 @@ impl<'a> Hits<'a> {
             canceled: tally.canceled,
             missed: tally.missed,
             stopped: tally.stopped,
+            asked_rate: summary.rate(tally.asked),
+            sent_rate: summary.rate(tally.sent),
             failures: &tally.failures,
             response: tally.response.quantiles(),
             service: tally.service.quantiles(),
@@ -124,13 +128,38 @@ mod tests {
     }
 
     #[test]
+    fn rates_are_hits_a_second_and_who_was_the_limit_is_told() {
+        #[track_caller]
+        fn check(summary: &Summary, asked: f64, sent: f64, limited: bool) {
+            let value: serde_json::Value = serde_json::from_str(&object(summary, None)).expect("it is JSON");
+            assert_eq!((&value["asked_rate"], &value["sent_rate"]), (&asked.into(), &sent.into()));
+            assert_eq!(value["generator_limited"], limited);
+        }
+        check(&sample::test("a"), 10.5, 10.2, false);
+        check(&sample::late("a"), 0.1, 0.1, true);
+        check(&sample::short("a"), 300.0, 291.0, true);
+        check(&Summary { seconds: 0.0, ..sample::short("a") }, 0.0, 0.0, true);
+    }
+
+    #[test]
     fn fields_stand_in_the_order_of_their_documentation() {
         let text = object(&sample::test("hello"), None);
-        let places: Vec<_> =
-            ["test", "type", "host", "start", "seconds", "planned", "ok", "failures", "response", "test_name"]
-                .iter()
-                .map(|key| text.find(&format!("\"{key}\":")))
-                .collect();
+        let places: Vec<_> = [
+            "test",
+            "type",
+            "host",
+            "start",
+            "seconds",
+            "planned",
+            "ok",
+            "sent_rate",
+            "failures",
+            "response",
+            "test_name",
+        ]
+        .iter()
+        .map(|key| text.find(&format!("\"{key}\":")))
+        .collect();
         assert!(places.is_sorted() && places[0].is_some(), "{text}");
     }
 

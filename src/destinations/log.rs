@@ -1,8 +1,9 @@
 //! `kind = "log"`: lines for people, on stdout.
 //!
 //! One line a test and interval, and under it, indented, whatever is wrong;
-//! when a test's minute is over, a block that sums it up: its histograms are
-//! merged, not its percentiles averaged. The runner itself is silent unless
+//! what the columns are stands above the first of a minute. When a test's
+//! minute is over, a block sums it up: its histograms are merged, not its
+//! percentiles averaged. The runner itself is silent unless
 //! something has gone wrong. It is for terminals: of another run it only
 //! shows what that left when it was killed.
 
@@ -26,7 +27,9 @@ const NAME_WIDTH: usize = 8;
 /// How wide the clock's column is, with what parts it from the next.
 const INDENT: usize = 10;
 
-/// What stands behind each time that is truncated, and before the words for it.
+/// The share of the hits asked for that may not have been sent before both rates are told.
+const TOLD_SHARE: f64 = 0.01;
+/// What stands behind each time that tells less than the whole, and before the words that say why.
 const MARK: &str = "*";
 
 /// Where lines go, and what the minute has come to so far.
@@ -34,6 +37,8 @@ struct Log<W> {
     out: W,
     prefix: Option<String>,
     name_width: usize,
+    /// The minute above whose lines the names of the columns stand.
+    headed: Option<DateTime<Utc>>,
     /// By minute, copy and test, so that the first are the oldest.
     minutes: BTreeMap<(DateTime<Utc>, u32, String), Summary>,
 }
@@ -62,7 +67,7 @@ impl<W: Write + Send> Destination for Log<W> {
 
 impl<W> Log<W> {
     fn new(out: W, prefix: Option<String>) -> Self {
-        Self { out, prefix, name_width: NAME_WIDTH, minutes: BTreeMap::new() }
+        Self { out, prefix, name_width: NAME_WIDTH, headed: None, minutes: BTreeMap::new() }
     }
 
     /// All that `batch` has to say: first its lines, then the blocks of what has ended with it.
@@ -74,6 +79,7 @@ impl<W> Log<W> {
         for summary in batch {
             match &summary.measured {
                 Measured::Test(tally) => {
+                    lines.push_str(&self.head(summary));
                     lines.push_str(&self.line(summary, tally));
                     if self.merge(summary) && summary.last {
                         blocks.push_str(&self.block(summary));
@@ -106,23 +112,33 @@ impl<W> Log<W> {
         true
     }
 
+    /// The names of the columns where `summary` is the first of its minute; else nothing.
+    fn head(&mut self, summary: &Summary) -> String {
+        let (minute, ..) = key(summary);
+        if self.headed.replace(minute) == Some(minute) {
+            return String::new();
+        }
+        let width = self.name_width;
+        let (ok, failed, [p50, p99, max, lag]) = ("ok", "failed", ["p50", "p99", "max", "lag p99"]);
+        format!("{:INDENT$}{:width$} {ok:>8} {failed:>7} {p50:>8}  {p99:>7}  {max:>7}  {lag:>7}\n", "UTC", "test")
+    }
+
     fn line(&self, summary: &Summary, tally: &Tally) -> String {
         let mut line = self.start_of_line(summary);
-        let _ = write!(line, "{:>6} ok {:>4} failed  ", tally.ok, tally.failed);
+        let _ = write!(line, "{:>8} {:>7}", tally.ok, tally.failed);
         if tally.response.count() == 0 {
-            line.push_str("no hit ended");
+            line.push_str("  no hit ended");
         } else {
-            let mark = if tally.truncated() { MARK } else { " " };
+            let mark = if tally.is_marked() { MARK } else { " " };
             let response = &tally.response;
-            for (name, time) in
-                [("p50", response.quantile(0.5)), ("p99", response.quantile(0.99)), ("max", response.max())]
-            {
-                let _ = write!(line, "{name} {:>6}{mark} ", units::time(time));
+            let times = [response.quantile(0.5), response.quantile(0.99), response.max(), tally.lag.quantile(0.99)];
+            for time in times {
+                let _ = write!(line, " {:>7}{mark}", units::time(time));
             }
-            let _ = write!(line, "lag p99 {:>6}", units::time(tally.lag.quantile(0.99)));
         }
-        line.push('\n');
-        let wrong: Vec<_> = [failures(tally), skipped(tally)].into_iter().flatten().collect();
+        let mut line = line.trim_end().to_owned() + "\n";
+        let wrong: Vec<_> =
+            [failures(tally), skipped(tally), sent_of_asked(summary, tally)].into_iter().flatten().collect();
         let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
         for words in [wrong].into_iter().chain(remarks(tally)).flatten() {
             let _ = writeln!(line, "{:INDENT$}{words}", "");
@@ -160,6 +176,8 @@ impl<W> Log<W> {
             let _ = write!(block, ", {skipped}");
         }
         block.push('\n');
+        let [asked, sent] = [tally.asked, tally.sent].map(|hits| units::rate(minute.rate(hits)));
+        let _ = writeln!(block, "  sent {sent}/s of {asked}/s asked");
         if tally.response.count() > 0 {
             block.push_str(&table(tally));
         }
@@ -192,7 +210,7 @@ fn key(summary: &Summary) -> (DateTime<Utc>, u32, String) {
 
 /// Each distribution in a row of its own, the names of the columns above.
 fn table(tally: &Tally) -> String {
-    let mark = if tally.truncated() { MARK } else { " " };
+    let mark = if tally.is_marked() { MARK } else { " " };
     let mut table = format!("  {:8}", "");
     for column in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
         let _ = write!(table, "{column:>9} ");
@@ -224,17 +242,23 @@ fn skipped(tally: &Tally) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
+/// The rates, where less than 99 % of what was asked for was sent; one hit may be on its way just now.
+fn sent_of_asked(summary: &Summary, tally: &Tally) -> Option<String> {
+    let short = tally.asked.saturating_sub(tally.sent);
+    let [asked, sent] = [tally.asked, tally.sent].map(|hits| units::rate(summary.rate(hits)));
+    (short > 1 && short as f64 > TOLD_SHARE * tally.asked as f64).then(|| format!("sent {sent}/s of {asked}/s asked"))
+}
+
 /// What must be known to read the percentiles right.
-fn remarks(tally: &Tally) -> [Option<String>; 2] {
+fn remarks(tally: &Tally) -> [Option<String>; 3] {
     let truncated = || {
         let skipped = tally.canceled + tally.missed;
-        format!(
-            "{MARK} truncated: {skipped} of {} hits never started, so the worst is not in these times",
-            tally.planned()
-        )
+        format!("{MARK} truncated: {skipped} of {} hits never started: the worst is not shown", tally.planned())
     };
-    let limited = || String::from("generator limited: more than one hit in a hundred was started over 10 ms late");
-    [tally.truncated().then(truncated), tally.generator_limited().then(limited)]
+    let late = || format!("{MARK} generator limited: over 1 % of the hits started over 10 ms late");
+    let unsent =
+        || format!("{MARK} generator limited: {} of {} hits not sent, and none had to wait", tally.unsent, tally.asked);
+    [tally.truncated().then(truncated), tally.is_late().then(late), tally.is_unsent().then(unsent)]
 }
 
 #[cfg(test)]
@@ -250,7 +274,7 @@ mod tests {
         let mut log = log();
         log.deliver(batch, sample::occasion()).expect("a Vec takes all");
         let text = String::from_utf8(log.out).expect("it is text");
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         text
     }
 
@@ -269,11 +293,12 @@ mod tests {
         check(
             &[sample::sound("hello", 100), sample::test("checkout-api"), sample::idle("slow")],
             "\
-12:00:10  hello           100 ok    0 failed  p50 50.1ms  p99 99.2ms  max  100ms  lag p99  100µs
-12:00:10  checkout-api     97 ok    3 failed  p50 50.1ms* p99 99.2ms* max  100ms* lag p99  100µs
-          2 timeout, 1 status; 3 canceled, 2 missed
-          * truncated: 5 of 105 hits never started, so the worst is not in these times
-12:00:10  slow              0 ok    0 failed  no hit ended
+UTC       test               ok  failed      p50      p99      max  lag p99
+12:00:10  hello             100       0  50.1ms   99.2ms    100ms    100µs
+12:00:10  checkout-api       97       3  50.1ms*  99.2ms*   100ms*   100µs*
+          2 timeout, 1 status; 3 canceled, 2 missed; sent 10.2/s of 10.5/s asked
+          * truncated: 5 of 105 hits never started: the worst is not shown
+12:00:10  slow                0       0  no hit ended
 ",
         );
     }
@@ -283,10 +308,48 @@ mod tests {
         check(
             &[sample::late("hello")],
             "\
-12:00:10  hello         1 ok    0 failed  p50 21.0ms  p99 21.0ms  max 21.0ms  lag p99 20.0ms
-          generator limited: more than one hit in a hundred was started over 10 ms late
+UTC       test           ok  failed      p50      p99      max  lag p99
+12:00:10  hello           1       0  21.0ms*  21.0ms*  21.0ms*  20.0ms*
+          * generator limited: over 1 % of the hits started over 10 ms late
 ",
         );
+    }
+
+    #[test]
+    fn a_generator_that_sends_too_little_is_said_to() {
+        check(
+            &[sample::short("hello")],
+            "\
+UTC       test           ok  failed      p50      p99      max  lag p99
+12:00:10  hello        2910       0   1.46s*   2.88s*   2.91s*   100µs*
+          sent 291/s of 300/s asked
+          * generator limited: 90 of 3000 hits not sent, and none had to wait
+",
+        );
+    }
+
+    #[test]
+    fn no_time_of_a_marked_summary_stands_without_its_mark() {
+        for summary in [sample::test("a"), sample::late("a"), sample::short("a")] {
+            let text = render(&[last(summary)]);
+            let times = |line: &&str| line.contains("12:00:10  a") || line.starts_with("  response");
+            let is_a_time = |word: &&str| {
+                word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with('s') && !word.ends_with("/s")
+            };
+            assert_eq!(text.lines().filter(times).count(), 2, "{text}");
+            let lines = text.lines().filter(|line| !line.contains("generator limited"));
+            assert_eq!(lines.flat_map(str::split_whitespace).find(is_a_time), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_columns_are_named_above_the_first_line_of_a_minute() {
+        let mut log = log();
+        let mut heads = |start| {
+            let batch = [sample::idle("a"), sample::idle("b")].map(|summary| sample::later(summary, start));
+            log.render(&batch).matches("lag p99").count()
+        };
+        assert_eq!([0, 10, 50, 60, 70, 120].map(&mut heads), [1, 0, 0, 1, 0, 1]);
     }
 
     #[test]
@@ -309,13 +372,14 @@ mod tests {
             "\
 hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
   305 planned: 297 ok, 3 failed (2 timeout, 1 status), 3 canceled, 2 missed
+  sent 10.1/s of 10.2/s asked
                mean       p50       p90       p99     p99.9       max
   response   50.6ms*   50.1ms*   90.1ms*   99.2ms*    100ms*    100ms*
   service    50.5ms*   50.0ms*   90.0ms*   99.0ms*    100ms*    100ms*
   lag         100µs*    100µs*    100µs*    100µs*    100µs*    100µs*
   blocked         0*        0*        0*        0*        0*        0*
   received 58.6 KiB, sent 29.3 KiB
-  * truncated: 5 of 305 hits never started, so the worst is not in these times
+  * truncated: 5 of 305 hits never started: the worst is not shown
 "
         );
     }
@@ -323,7 +387,10 @@ hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
     #[test]
     fn a_minute_without_a_hit_has_no_times() {
         let text = render(&[last(sample::idle("slow"))]);
-        assert!(text.ends_with("  0 planned: 0 ok, 0 failed\n  received 0 B, sent 0 B\n"), "{text}");
+        assert!(
+            text.ends_with("  0 planned: 0 ok, 0 failed\n  sent 0/s of 0/s asked\n  received 0 B, sent 0 B\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -331,7 +398,8 @@ hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
         let batch = [sample::sound("hello", 10), last(sample::later(sample::sound("hello", 10), 10))];
         let mut log = log();
         let first = log.render(&batch);
-        assert_eq!(log.render(&batch), first);
+        // The names of the columns stand there already.
+        assert_eq!(first.split_once('\n').map(|(_, rest)| rest.to_owned()), Some(log.render(&batch)));
         assert!(first.contains("20 planned"), "{first}");
     }
 
@@ -362,7 +430,7 @@ hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
     #[test]
     fn the_prefix_stands_before_the_name() {
         let text = Log::new(Vec::<u8>::new(), Some(String::from("lab"))).render(&[last(sample::idle("hello"))]);
-        assert!(text.starts_with("12:00:10  lab.hello ") && text.contains("\nlab.hello (loopback)"), "{text}");
+        assert!(text.contains("\n12:00:10  lab.hello ") && text.contains("\nlab.hello (loopback)"), "{text}");
     }
 
     #[test]

@@ -100,12 +100,13 @@ mod tests {
         assert!(datagrams.iter().all(|datagram| datagram.len() <= MAX_DATAGRAM));
         assert!(datagrams.iter().any(|datagram| datagram.len() > MAX_DATAGRAM - 100), "they are filled");
         let lines: Vec<_> = datagrams.iter().flat_map(|datagram| datagram.lines()).collect();
-        assert_eq!(lines.len(), 50 * 36);
+        assert_eq!(lines.len(), 50 * 38);
         for line in [
             "canihaz.web-1_example_com.test-7.hits.ok:97|c",
             "canihaz.web-1_example_com.test-7.hits.stopped:0|c",
             "canihaz.web-1_example_com.test-7.failures.timeout:2|c",
             "canihaz.web-1_example_com.test-7.response.max:100.1|g",
+            "canihaz.web-1_example_com.test-7.rate.sent:10.2|g",
             "canihaz.web-1_example_com.test-7.truncated:1|g",
         ] {
             assert_eq!(lines.iter().filter(|seen| **seen == line).count(), 1, "{line}");

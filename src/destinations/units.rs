@@ -20,6 +20,13 @@ pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 { format!("{bytes} B") } else { scaled(bytes as f64, &SIZES, " ") }
 }
 
+/// Hits a second with three significant digits and no zeros behind them: `0.17`, `1`, `291`, `20000`.
+pub(super) fn rate(hits: f64) -> String {
+    let decimals = decimals(hits);
+    let digits = format!("{hits:.decimals$}");
+    if decimals == 0 { digits } else { digits.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
 /// `1 run`, `2 runs`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -29,12 +36,17 @@ fn scaled(value: f64, units: &[(&str, f64)], space: &str) -> String {
     let fits = |(_, unit): &&(&str, f64)| value / unit < TOO_LARGE;
     let (name, unit) = units.iter().find(fits).unwrap_or(&units[units.len() - 1]);
     let number = value / unit;
-    let decimals = match number {
+    let decimals = decimals(number);
+    format!("{number:.decimals$}{space}{name}")
+}
+
+/// How many decimals make three digits of `number`.
+fn decimals(number: f64) -> usize {
+    match number {
         _ if number < 9.995 => 2,
         _ if number < 99.95 => 1,
         _ => 0,
-    };
-    format!("{number:.decimals$}{space}{name}")
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +70,21 @@ mod tests {
         check(999_600_000, "1.00s");
         check(75_000_000_000, "75.0s");
         check(7_200_000_000_000, "7200s");
+    }
+
+    #[test]
+    fn rates_have_no_zeros_behind_them() {
+        #[track_caller]
+        fn check(hits: f64, expect: &str) {
+            assert_eq!(rate(hits), expect);
+        }
+        check(0.0, "0");
+        check(1.0 / 6.0, "0.17");
+        check(1.0, "1");
+        check(10.0, "10");
+        check(10.55, "10.6");
+        check(291.0, "291");
+        check(20_000.4, "20000");
     }
 
     #[test]

@@ -163,10 +163,7 @@ impl Thread {
     fn missed(&self) -> BTreeMap<String, Tally> {
         let counted = |test| self.counted.get(test).copied().unwrap_or(0);
         let missed = self.expected.iter().map(|(test, hits)| (test, hits.saturating_sub(counted(test))));
-        missed
-            .filter(|(_, missed)| *missed > 0)
-            .map(|(test, missed)| (test.clone(), Tally { missed, ..Tally::default() }))
-            .collect()
+        missed.filter(|(_, missed)| *missed > 0).map(|(test, missed)| (test.clone(), Tally::unable(missed))).collect()
     }
 }
 

@@ -200,7 +200,7 @@ impl Conductor {
             .tests
             .iter()
             .filter(|(_, running)| running.active || !running.recorder.borrow().is_empty())
-            .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close()))
+            .map(|(test, running)| (test.clone(), running.recorder.borrow_mut().close(Instant::now())))
             .collect();
         self.part.close(Interval { index: self.closed, last, tallies });
         self.closed += 1;

@@ -104,7 +104,7 @@ fn at_nothing(threads: u32, rate: u64) -> Tally {
             tokio::task::spawn_local(async move { wakeups.keep().await });
             let (_orders, receiver) = tokio::sync::mpsc::unbounded_channel();
             shift.work(receiver).await.expect("the timer rings");
-            recorder.borrow_mut().close()
+            recorder.borrow_mut().close(Instant::now())
         })
     };
     let mut sum = Tally::default();

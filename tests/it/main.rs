@@ -15,4 +15,5 @@ mod places;
 mod slots;
 mod stop;
 mod threads;
+mod truth;
 mod under_cron;

@@ -471,7 +471,7 @@ fn share_wakeups(target: HttpTarget, hits: u64, window: Duration) -> (summary::T
         let shift = Shift::new(target, terms, pacer, now + window, Rc::clone(&recorder), wakeups.sleeper());
         let (_orders, receiver) = mpsc::unbounded_channel();
         shift.work(receiver).await.unwrap();
-        let tally = recorder.borrow_mut().close();
+        let tally = recorder.borrow_mut().close(Instant::now());
         (tally, wakeups.round())
     })
 }

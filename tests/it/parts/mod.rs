@@ -12,5 +12,6 @@ pub mod run;
 pub mod sandbox;
 pub mod server;
 pub mod sink;
+pub mod stalling;
 pub mod statsd;
 pub mod target;
