@@ -141,8 +141,9 @@ pub(crate) struct Stretch {
     /// How many of the moments are the share's.
     pub(crate) count: u64,
     dealt: u64,
-    /// The next due when arrivals are at random.
-    drawn: Instant,
+    /// The next due, and where they lie evenly, the one after it: each is computed once.
+    next: Instant,
+    following: Instant,
     random: fastrand::Rng,
 }
 
@@ -187,7 +188,8 @@ impl Pacer {
             share,
             count: 0,
             dealt: 0,
-            drawn: now,
+            next: now,
+            following: now,
             random: fastrand::Rng::with_seed(seed),
         };
         let mut pacer = Self {
@@ -213,15 +215,15 @@ impl Pacer {
 
     /// When the hit after the next is due, where that is known already.
     pub fn following(&self) -> Option<Instant> {
-        let following = self.stretch.dealt + 1;
-        (following < self.stretch.count && self.pace.arrivals == Arrivals::Even).then(|| self.stretch.even(following))
+        let Stretch { dealt, count, arrivals, following, .. } = self.stretch;
+        (dealt + 1 < count && arrivals == Arrivals::Even).then_some(following)
     }
 
     /// How long after the next hit the one that follows it by so many `hits` is due, on average.
     pub fn span(&self, hits: u32) -> Duration {
-        let window = self.end.saturating_duration_since(self.stretch.origin).as_nanos();
-        let ns = window * u128::from(hits) / u128::from(self.stretch.count.max(1));
-        Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+        let window = self.end.saturating_duration_since(self.stretch.origin);
+        let count = u32::try_from(self.stretch.count).unwrap_or(u32::MAX).max(1);
+        (window / count).saturating_mul(hits)
     }
 
     /// Deals out the next hit, to be started or canceled; `None` when no further one fits.
@@ -339,15 +341,15 @@ impl Pacer {
 impl Stretch {
     /// When the next hit is due; `None` when all were dealt out.
     fn next_due(&self) -> Option<Instant> {
-        (self.dealt < self.count).then(|| match self.arrivals {
-            Arrivals::Even => self.even(self.dealt),
-            Arrivals::Poisson => self.drawn,
-        })
+        (self.dealt < self.count).then_some(self.next)
     }
 
     fn deal(&mut self) {
         self.dealt += 1;
-        self.draw();
+        match self.arrivals {
+            Arrivals::Even => (self.next, self.following) = (self.following, self.even(self.dealt + 1)),
+            Arrivals::Poisson => self.draw(),
+        }
     }
 
     /// The hits that are due at `now` but not dealt out; `None` without any.
@@ -395,7 +397,11 @@ impl Stretch {
         let Pace { arrivals, phase, .. } = pace;
         let count = share.part_of(grid);
         let (end, random) = (self.end, self.random.clone());
-        *self = Self { arrivals, origin: now, end, phase, grid, share, count, dealt: 0, drawn: now, random };
+        let (next, following) = (now, now);
+        *self = Self { arrivals, origin: now, end, phase, grid, share, count, dealt: 0, next, following, random };
+        if arrivals == Arrivals::Even && count > 0 {
+            (self.next, self.following) = (self.even(0), self.even(1));
+        }
     }
 
     /// The share's hits up to `now`, where they lie evenly.
@@ -422,9 +428,9 @@ impl Stretch {
     fn draw(&mut self) {
         let left = self.count.saturating_sub(self.dealt);
         if left > 0 && self.arrivals == Arrivals::Poisson {
-            let window = self.end.saturating_duration_since(self.drawn).as_secs_f64();
+            let window = self.end.saturating_duration_since(self.next).as_secs_f64();
             let share = 1.0 - self.random.f64().powf(1.0 / left as f64);
-            self.drawn += Duration::from_secs_f64(window * share);
+            self.next += Duration::from_secs_f64(window * share);
         }
     }
 }

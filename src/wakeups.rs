@@ -19,9 +19,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -187,17 +188,22 @@ impl Wakeups {
 
     /// The result of `work`; `None` when it takes longer than `limit`.
     pub async fn timeout<W: Future>(self: &Rc<Self>, limit: Duration, work: W) -> Option<W::Output> {
+        let mut work = pin!(work);
         let mut sleeper = self.sleeper();
         let over = Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(Instant::now() + limit) };
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            rung = sleeper.ring(over) => match rung {
-                Ok(()) => None,
-                // Without timers nothing goes on: whoever keeps them ends.
-                Err(_) => pending().await,
-            },
-        }
+        poll_fn(|cx| {
+            let left = self.left.borrow().len();
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            // What it has left has it polled with the next wake-up: none of its own is needed before that.
+            if self.left.borrow().len() > left && self.next().is_some_and(|next| next < over.at) {
+                return Poll::Pending;
+            }
+            // Without timers nothing goes on: whoever keeps them ends.
+            sleeper.poll_ring(over, cx).map(|_| None)
+        })
+        .await
     }
 
     /// When a timer rings next.
@@ -388,6 +394,8 @@ impl Drop for Sleeper {
 #[cfg(test)]
 mod tests {
     use tokio::task::{LocalSet, spawn_local};
+
+    use std::future::pending;
 
     use super::*;
 

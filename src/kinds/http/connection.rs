@@ -118,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// Whether it is still open, without waiting: nothing is to come while nothing is asked.
+    /// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
     pub fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [0];
         Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
@@ -160,12 +160,13 @@ impl Exchange<'_> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Request { head, body, .. } = self.request;
         while self.sent < head.len() + body.len() {
-            let parts = match self.sent.checked_sub(head.len()) {
-                None => [IoSlice::new(&head[self.sent..]), IoSlice::new(body)],
-                Some(sent) => [IoSlice::new(&body[sent..]), IoSlice::new(&[])],
+            let stream = Pin::new(&mut *self.stream);
+            let sent = match self.sent.checked_sub(head.len()) {
+                None if body.is_empty() => stream.poll_write(cx, &head[self.sent..]),
+                None => stream.poll_write_vectored(cx, &[IoSlice::new(&head[self.sent..]), IoSlice::new(body)]),
+                Some(sent) => stream.poll_write(cx, &body[sent..]),
             };
-            let parts = if body.is_empty() { &parts[..1] } else { &parts };
-            match ready!(Pin::new(&mut *self.stream).poll_write_vectored(cx, parts))? {
+            match ready!(sent)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }

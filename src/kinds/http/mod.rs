@@ -72,7 +72,8 @@ impl HttpTarget {
     /// no less exactly timed for that.
     #[must_use]
     pub fn sharing(mut self, wakeups: &Rc<Wakeups>) -> Self {
-        self.origin.collector = Some(Collector { wakeups: Rc::clone(wakeups), stamps: Rc::default() });
+        let (wakeups, asks_again) = (Rc::clone(wakeups), self.request.idempotent);
+        self.origin.collector = Some(Collector { wakeups, stamps: Rc::default(), asks_again });
         self
     }
 

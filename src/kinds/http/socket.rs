@@ -53,6 +53,9 @@ pub struct Collector {
     pub wakeups: Rc<Wakeups>,
     /// What the kernel's stamps mean.
     pub stamps: Rc<Stamps>,
+    /// Whether what is asked may be asked again where there is no answer: a connection that was left need not be looked
+    /// at before it is used then.
+    pub asks_again: bool,
 }
 
 #[derive(Debug)]
@@ -140,8 +143,10 @@ impl Socket {
 
     /// Whether a socket that was left is to be looked at: once a wake-up, and not before the first.
     fn is_due(&self) -> bool {
-        let round = self.round();
-        round.is_none() || (round != self.dry && !(self.traffic.is_asked() && round == Some(self.asked.round)))
+        let Some(Collector { wakeups, asks_again, .. }) = &self.collector else { return true };
+        let round = wakeups.round();
+        let is_soon_enough = if self.traffic.is_asked() { round != self.asked.round } else { !asks_again };
+        is_soon_enough && self.dry != Some(round)
     }
 
     /// Waits for the next wake-up, or has the reactor watch the socket if that isn't soon, or wasn't the first.
