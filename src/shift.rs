@@ -138,7 +138,10 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                         return Ok(());
                     }
                 },
-                Some((flight, outcome)) = self.in_flight.next() => self.land(&flight, outcome),
+                Some((flight, outcome)) = self.in_flight.next() => {
+                    self.land(&flight, outcome);
+                    self.land_ready();
+                }
                 rung = self.alarm.ring(look) => rung?,
             }
         }

@@ -73,7 +73,7 @@ pub trait Alarm {
     /// Waits until it is time. Dropping the future is fine.
     fn ring(&mut self, wake: Wake) -> impl Future<Output = io::Result<()>>;
 
-    /// Has whatever was left for the next wake-up looked for now.
+    /// Has whatever was left for this wake-up looked for.
     fn collect(&self) {}
 }
 
@@ -84,8 +84,9 @@ pub struct Wakeups {
     /// Counts the wake-ups.
     round: Cell<u64>,
     sleepers: RefCell<Sleepers>,
-    /// Those who left something for the next wake-up.
+    /// Those who left something for the next wake-up, and those whose next wake-up that is now.
     left: RefCell<Vec<Waker>>,
+    due: RefCell<Vec<Waker>>,
 }
 
 /// Who is to be woken, and how soon there may be a wake-up.
@@ -136,6 +137,7 @@ impl Wakeups {
             round: Cell::new(0),
             sleepers: RefCell::new(sleepers),
             left: RefCell::default(),
+            due: RefCell::default(),
         }))
     }
 
@@ -154,6 +156,7 @@ impl Wakeups {
         loop {
             poll_fn(|cx| self.poll_rung(cx)).await?;
             self.round.set(self.round.get() + 1);
+            self.due.borrow_mut().append(&mut self.left.borrow_mut());
             let (collects, next) = self.sleepers.borrow_mut().wake_up(Instant::now());
             if let Some(next) = next {
                 self.arm(next)?;
@@ -179,9 +182,9 @@ impl Wakeups {
         self.left.borrow_mut().push(waker.clone());
     }
 
-    /// Wakes everybody who left something for the next wake-up.
+    /// Wakes everybody who has left something for this wake-up.
     pub fn collect(&self) {
-        for waker in self.left.take() {
+        for waker in self.due.borrow_mut().drain(..) {
             waker.wake();
         }
     }

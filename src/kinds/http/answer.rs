@@ -17,6 +17,8 @@ use crate::target::Failure;
 const MAX_HEAD: usize = 64 << 10;
 /// The most headers of an answer.
 const MAX_HEADERS: usize = 100;
+/// The largest head that is remembered, in bytes.
+const MAX_LAST: usize = 4 << 10;
 /// The longest line that says how large a chunk is, extensions included, in bytes.
 const MAX_CHUNK_LINE: usize = 4 << 10;
 
@@ -24,6 +26,7 @@ const MAX_CHUNK_LINE: usize = 4 << 10;
 #[derive(Debug)]
 pub struct Answer<'a> {
     judge: &'a Judge,
+    last: &'a mut LastHead,
     /// Whether it answers a HEAD, so that there is no body whatever its length.
     to_head: bool,
     state: State<'a>,
@@ -80,6 +83,16 @@ enum Chunk {
     },
 }
 
+/// The last whole head that came over a connection, and what it said: most are the same, byte for byte, and parsing
+/// them anew is most of the work.
+#[derive(Debug)]
+pub struct LastHead {
+    text: Vec<u8>,
+    status: u16,
+    framing: Framing,
+    persists: bool,
+}
+
 /// What bytes made of an answer.
 #[derive(Debug)]
 pub enum Progress {
@@ -97,6 +110,12 @@ pub struct NoAnswer;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Malformed(&'static str);
 
+impl Default for LastHead {
+    fn default() -> Self {
+        Self { text: Vec::new(), status: 0, framing: Framing::Close, persists: false }
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -104,9 +123,9 @@ impl fmt::Display for Malformed {
 }
 
 impl<'a> Answer<'a> {
-    /// An answer of which nothing has come.
-    pub const fn new(judge: &'a Judge, to_head: bool) -> Self {
-        Self { judge, to_head, state: State::Head(Vec::new()), head_size: 0, persists: true }
+    /// An answer of which nothing has come, to a request like the one that was answered with `last`.
+    pub const fn new(judge: &'a Judge, to_head: bool, last: &'a mut LastHead) -> Self {
+        Self { judge, last, to_head, state: State::Head(Vec::new()), head_size: 0, persists: true }
     }
 
     /// Takes what came next.
@@ -178,6 +197,13 @@ impl<'a> Answer<'a> {
     fn take_head(&mut self, mut before: Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         // Only what is whole is parsed a second time, so that a slow drip doesn't cost more than it is worth.
         let seen = before.len();
+        let LastHead { text: last, status, framing, persists } = &*self.last;
+        if seen == 0 && !last.is_empty() && bytes.starts_with(last) {
+            self.head_size += last.len();
+            self.persists = *persists;
+            self.state = State::Body(self.judge.begin(*status), *framing);
+            return Ok(Some(last.len()));
+        }
         if seen > 0 {
             before.extend_from_slice(&bytes[..bytes.len().min(MAX_HEAD - self.head_size - seen + 1)]);
         }
@@ -193,6 +219,16 @@ impl<'a> Answer<'a> {
             Ok(Status::Complete(length)) if self.head_size + length <= MAX_HEAD => {
                 self.head_size += length;
                 self.state = self.begin(&head)?;
+                if let State::Body(_, framing) = self.state
+                    && length <= MAX_LAST
+                {
+                    let LastHead { text: last, .. } = &mut *self.last;
+                    last.clear();
+                    last.extend_from_slice(&text[..length]);
+                    self.last.status = head.code.unwrap_or_default();
+                    self.last.framing = framing;
+                    self.last.persists = self.persists;
+                }
                 Ok(Some(length - seen))
             }
             Ok(Status::Partial) if self.head_size + text.len() <= MAX_HEAD => {
@@ -383,7 +419,8 @@ mod tests {
 
     fn read(text: &[u8], parts: &[usize], to_head: bool) -> Read {
         let judge = Judge::new(&Expect { body: Some("needle".into()), ..Expect::default() });
-        let mut answer = Answer::new(&judge, to_head);
+        let mut last = LastHead::default();
+        let mut answer = Answer::new(&judge, to_head, &mut last);
         let reason = |failure: Option<Failure>| failure.map(|failure| failure.reason);
         let mut from = 0;
         for to in parts.iter().copied().chain([text.len()]) {
@@ -467,6 +504,32 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_came_before_says_the_same_again() {
+        let judge = Judge::new(&Expect::default());
+        let mut last = LastHead::default();
+        let mut read = |text: &str| match Answer::new(&judge, false, &mut last).take(text.as_bytes()) {
+            Ok(Progress::Over(failure, used)) => (failure.map(|failure| failure.reason), used),
+            other => panic!("{other:?}"),
+        };
+        let [ok, longer, wrong] = [
+            "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 2",
+            "HTTP/1.1 200 OK\r\nA: 1\r\n\
+            Content-Length: 25",
+            "HTTP/1.1 500 Oh\r\nA: 1\r\nContent-Length: 2",
+        ];
+        let ended = |head: &str, body: usize| format!("{head}\r\n\r\n{}", "x".repeat(body));
+        for _ in 0..2 {
+            for _ in 0..2 {
+                assert_eq!(read(&ended(ok, 2)), (None, ok.len() + 6));
+            }
+            assert_eq!(read(&ended(longer, 25)), (None, longer.len() + 29));
+            for _ in 0..2 {
+                assert_eq!(read(&ended(wrong, 2)), (Some(Reason::Status), wrong.len() + 6));
+            }
+        }
+    }
+
+    #[test]
     fn chunks_that_are_none_are_faults_of_the_body() {
         for body in [
             "\r\n",
@@ -520,7 +583,8 @@ mod tests {
         #[track_caller]
         fn check(start: &str, again: &str, expect: &Read) {
             let judge = Judge::new(&Expect::default());
-            let mut answer = Answer::new(&judge, false);
+            let mut last = LastHead::default();
+            let mut answer = Answer::new(&judge, false, &mut last);
             let mut taken = 0;
             let mut next = start;
             let seen = loop {

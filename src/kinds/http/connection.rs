@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::answer::{Answer, Malformed, NoAnswer, Progress};
+use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
 use super::request::Request;
 use super::stream::Stream;
@@ -26,6 +26,7 @@ pub struct Connection {
     pub traffic: Rc<Traffic>,
     stream: Stream,
     buffer: Vec<u8>,
+    last: LastHead,
 }
 
 /// An answer that was read, as far as there was use in it.
@@ -81,12 +82,12 @@ struct Exchange<'a> {
 impl Connection {
     /// Speaks HTTP over `stream`, which counts into `traffic`.
     pub fn new(stream: Stream, traffic: Rc<Traffic>) -> Self {
-        Self { traffic, stream, buffer: vec![0; READ.0] }
+        Self { traffic, stream, buffer: vec![0; READ.0], last: LastHead::default() }
     }
 
     /// Sends a request and reads its answer to the end, judging it.
     pub async fn ask(&mut self, request: &Request, judge: &Judge) -> Result<Answered, Lost> {
-        let answer = Answer::new(judge, request.is_head);
+        let answer = Answer::new(judge, request.is_head, &mut self.last);
         let mut exchange = Exchange {
             stream: &mut self.stream,
             buffer: &mut self.buffer,

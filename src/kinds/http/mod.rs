@@ -110,14 +110,14 @@ impl HttpTarget {
         }
     }
 
-    async fn connect(&self, tally: &Tally) -> Result<Connection, Failure> {
+    async fn connect(&self, tally: &Tally) -> Result<Box<Connection>, Failure> {
         let traffic = Rc::new(Traffic::default());
         let _metered = tally.meter(&traffic);
-        self.origin.connect(traffic).await
+        self.origin.connect(traffic).await.map(Box::new)
     }
 
     /// Asks over a connection, and keeps it for another hit where that is possible.
-    async fn ask(&self, mut connection: Connection, tally: &Tally) -> Result<Option<Failure>, Lost> {
+    async fn ask(&self, mut connection: Box<Connection>, tally: &Tally) -> Result<Option<Failure>, Lost> {
         let _metered = tally.meter(&connection.traffic);
         let answered = connection.ask(&self.request, &self.judge).await?;
         tally.end(answered.ended);

@@ -12,11 +12,12 @@ use super::connection::Connection;
 
 /// The idle connections to one origin.
 #[derive(Debug, Default)]
-pub struct Pool(RefCell<Vec<Connection>>);
+#[expect(clippy::vec_box, reason = "a hit's future would be as large as all the connections that it moves")]
+pub struct Pool(RefCell<Vec<Box<Connection>>>);
 
 impl Pool {
     /// Takes a connection that is open as far as is known here; `None` when there is none. Doesn't wait.
-    pub async fn take(&self) -> Option<Connection> {
+    pub async fn take(&self) -> Option<Box<Connection>> {
         poll_fn(|cx| {
             let mut idle = self.0.borrow_mut();
             while let Some(mut connection) = idle.pop() {
@@ -30,7 +31,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer has been read to its end.
-    pub fn put(&self, connection: Connection) {
+    pub fn put(&self, connection: Box<Connection>) {
         self.0.borrow_mut().push(connection);
     }
 }
