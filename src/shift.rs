@@ -82,7 +82,7 @@ pub struct Shift<T, A> {
     alarm: A,
 }
 
-/// When a hit was due, and when it did start.
+/// When a hit was due, and before when it did not start.
 #[derive(Clone, Copy)]
 struct Flight {
     due: Due,
@@ -168,7 +168,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 self.pacer.fall_behind(now);
             }
             if let Some(due) = self.pacer.take() {
-                self.start(due);
+                self.start(due, now);
             }
         }
     }
@@ -184,17 +184,23 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         landed
     }
 
-    fn start(&mut self, due: Due) {
+    fn start(&mut self, due: Due, now: Instant) {
         self.recorder.borrow_mut().hear(&Gossip::BeforeTarget(due));
-        let target = Rc::clone(&self.target);
-        let hit: LocalBoxFuture<'static, Outcome> = Box::pin(async move { target.hit_due(due).await });
+        let (target, clock) = (Rc::clone(&self.target), self.alarm.clock());
+        let hit: LocalBoxFuture<'static, Outcome> = Box::pin(async move {
+            // Others that share the wake-up may have been polled since it was due.
+            let started = clock();
+            let outcome = target.hit_due(due).await;
+            Outcome { started: outcome.started.or(Some(started)), ..outcome }
+        });
         let hit = AssertUnwindSafe(hit).catch_unwind();
-        self.in_flight.push(InFlight { flight: Flight { due, start: self.alarm.now() }, hit });
+        self.in_flight.push(InFlight { flight: Flight { due, start: now }, hit });
     }
 
     /// Counts a hit that has ended; if others waited for its place, they are spread from that moment on.
     fn land(&mut self, flight: &Flight, outcome: Outcome) {
-        let ended = flight.ended(self.alarm.now(), outcome);
+        let now = outcome.ended.map_or_else(|| self.alarm.now(), |ended| ended.max(flight.start));
+        let ended = flight.ended(now, outcome);
         match self.terms.when_busy {
             WhenBusy::Wait if self.in_flight.len() + 1 >= self.terms.overtime => self.pacer.unblock(ended.end),
             WhenBusy::Wait => self.pacer.relieve(ended.end),

@@ -34,7 +34,7 @@ use tokio::io::unix::AsyncFd;
 
 /// What lies between shared wake-ups unless it is set: hits are late by half of it on average, and their distances
 /// from an even grid are a quarter of it, where timers of a millisecond make that 0.25 ms.
-pub const SLACK: Duration = Duration::from_micros(430);
+pub const SLACK: Duration = Duration::from_micros(440);
 /// How many wake-ups may follow each other more closely before they are shared: a few tests whose dues happen to lie
 /// next to each other are still exact.
 const QUICK: u32 = 8;
@@ -70,6 +70,11 @@ pub trait Alarm {
         Instant::now()
     }
 
+    /// Tells the time where the alarm isn't at hand.
+    fn clock(&self) -> impl Fn() -> Instant + 'static {
+        Instant::now
+    }
+
     /// Waits until it is time. Dropping the future is fine.
     fn ring(&mut self, wake: Wake) -> impl Future<Output = io::Result<()>>;
 
@@ -83,6 +88,8 @@ pub struct Wakeups {
     timers: [Timer; 2],
     /// Counts the wake-ups.
     round: Cell<u64>,
+    /// When the last of them was.
+    woke: Cell<Instant>,
     sleepers: RefCell<Sleepers>,
     /// Those who left something for the next wake-up, and those whose next wake-up that is now.
     left: RefCell<Vec<Waker>>,
@@ -131,10 +138,12 @@ impl Wakeups {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(slack: Duration) -> io::Result<Rc<Self>> {
-        let sleepers = Sleepers { asleep: BTreeMap::new(), numbers: 0, slack, spent: Instant::now() };
+        let now = Instant::now();
+        let sleepers = Sleepers { asleep: BTreeMap::new(), numbers: 0, slack, spent: now };
         Ok(Rc::new(Self {
             timers: [Timer::new()?, Timer::new()?],
             round: Cell::new(0),
+            woke: Cell::new(now),
             sleepers: RefCell::new(sleepers),
             left: RefCell::default(),
             due: RefCell::default(),
@@ -154,10 +163,11 @@ impl Wakeups {
     /// Ends only when the kernel refuses a timer.
     pub async fn keep(&self) -> io::Result<Infallible> {
         loop {
-            poll_fn(|cx| self.poll_rung(cx)).await?;
+            let now = poll_fn(|cx| self.poll_rung(cx)).await?;
+            self.woke.set(now);
             self.round.set(self.round.get() + 1);
             self.due.borrow_mut().append(&mut self.left.borrow_mut());
-            let (collects, next) = self.sleepers.borrow_mut().wake_up(Instant::now());
+            let (collects, next) = self.sleepers.borrow_mut().wake_up(now);
             if let Some(next) = next {
                 self.arm(next)?;
             }
@@ -172,9 +182,14 @@ impl Wakeups {
         self.round.get()
     }
 
-    /// Whether the next wake-up is so soon that something may be left until then.
-    pub fn is_soon(&self, now: Instant) -> bool {
-        self.next().is_some_and(|next| next > now && next - now <= SOON)
+    /// When the last of them was.
+    pub fn woke(&self) -> Instant {
+        self.woke.get()
+    }
+
+    /// Whether the next wake-up comes so soon after the last that something may be left until then.
+    pub fn is_soon(&self) -> bool {
+        self.next().is_some_and(|next| next.saturating_duration_since(self.woke.get()) <= SOON)
     }
 
     /// Has `waker` woken with the next wake-up.
@@ -189,22 +204,23 @@ impl Wakeups {
         }
     }
 
-    /// The result of `work`; `None` when it takes longer than `limit`.
+    /// The result of `work`; `None` when it takes longer than `limit`, and some milliseconds.
     pub async fn timeout<W: Future>(self: &Rc<Self>, limit: Duration, work: W) -> Option<W::Output> {
         let mut work = pin!(work);
         let mut sleeper = self.sleeper();
-        let over = Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(Instant::now() + limit) };
+        let mut over = None;
         poll_fn(|cx| {
             let left = self.left.borrow().len();
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            // What it has left has it polled with the next wake-up: none of its own is needed before that.
-            if self.left.borrow().len() > left && self.next().is_some_and(|next| next < over.at) {
+            // What it has left has it polled with the next wake-up, which is soon: most need no alarm.
+            if over.is_none() && self.left.borrow().len() > left {
                 return Poll::Pending;
             }
+            let at = *over.get_or_insert_with(|| Instant::now() + limit);
             // Without timers nothing goes on: whoever keeps them ends.
-            sleeper.poll_ring(over, cx).map(|_| None)
+            sleeper.poll_ring(Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(at) }, cx).map(|_| None)
         })
         .await
     }
@@ -214,12 +230,12 @@ impl Wakeups {
         self.timers.iter().filter_map(|timer| timer.set.get()).min()
     }
 
-    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<Instant>> {
         // Both are asked, so that both wake this task.
         let [first, second] = &self.timers;
         match (first.poll_rung(cx)?, second.poll_rung(cx)?) {
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-            _ => Poll::Ready(Ok(())),
+            (Poll::Pending, other) | (other, Poll::Pending) => other.map(Ok),
+            (Poll::Ready(one), Poll::Ready(other)) => Poll::Ready(Ok(one.max(other))),
         }
     }
 
@@ -316,14 +332,15 @@ impl Timer {
         Ok(())
     }
 
-    /// Whether it rang. It isn't read: the reactor tells of each ringing once, and arming forgets what was.
-    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// What time it is when it rang. It isn't read: the reactor tells of each ringing once, and arming forgets what was.
+    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<Instant>> {
         loop {
             ready!(self.fd.poll_read_ready(cx))?.clear_ready();
+            let now = Instant::now();
             // It may have rung as it was being armed again.
-            if self.set.get().is_some_and(|set| set <= Instant::now()) {
+            if self.set.get().is_some_and(|set| set <= now) {
                 self.set.set(None);
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(now));
             }
         }
     }

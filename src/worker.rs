@@ -42,7 +42,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The first hit is due at once, the others follow at equal distances, whatever
 /// the target does: response times count from when a hit was due. A worker
 /// hits for as many whole distances as fit into the duration. Above some 2,000
-/// a second, hits that are due within 430 µs share a wake-up; none is ever early.
+/// a second, hits that are due within 440 µs share a wake-up; none is ever early.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

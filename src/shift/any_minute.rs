@@ -83,6 +83,11 @@ impl Alarm for Turned {
         self.0.now.get()
     }
 
+    fn clock(&self) -> impl Fn() -> Instant + 'static {
+        let clock = Rc::clone(&self.0);
+        move || clock.now.get()
+    }
+
     async fn ring(&mut self, wake: Wake) -> io::Result<()> {
         self.0.at(wake.at).await;
         Ok(())

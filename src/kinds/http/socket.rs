@@ -70,6 +70,7 @@ enum Io {
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
+    /// Not before this.
     at: Instant,
     /// The wake-up since which it isn't looked at.
     round: u64,
@@ -154,7 +155,7 @@ impl Socket {
         if let Some(Collector { wakeups, .. }) = &self.collector
             && self.asked.looks < LOOKS
             && self.asked.parts < 2
-            && wakeups.is_soon(Instant::now())
+            && wakeups.is_soon()
         {
             wakeups.leave(cx.waker());
             return Ok(Poll::Pending);
@@ -169,7 +170,7 @@ impl Socket {
 
     /// Whether this is a socket whose answer was read, and whose next one can be left.
     fn may_be_left(&self) -> bool {
-        let is_soon = |collector: &Collector| collector.wakeups.is_soon(Instant::now());
+        let is_soon = |collector: &Collector| collector.wakeups.is_soon();
         self.prompt >= PROMPT
             && !self.traffic.is_asked()
             && matches!(self.io, Io::Watched(_))
@@ -196,12 +197,12 @@ impl Socket {
     /// Notes that something came, and when.
     fn arrived(&mut self, bytes: usize, stamp: Option<TimeSpec>) {
         add(&self.traffic.received, bytes as u64);
-        let now = Instant::now();
-        let stamped = match &self.collector {
-            Some(Collector { stamps, .. }) => stamps.moment(stamp, self.asked.at, now),
-            None => None,
-        };
-        self.traffic.arrived.set(Some(stamped.unwrap_or(now)));
+        let stamped = self.collector.as_ref().and_then(|Collector { stamps, wakeups, .. }| match &self.io {
+            // Right after a wake-up, once for all that it has collected.
+            Io::Left(_) => stamps.moment_of_round(stamp, self.asked.at, wakeups.round()),
+            Io::Watched(_) | Io::Gone => stamps.moment(stamp, self.asked.at),
+        });
+        self.traffic.arrived.set(Some(stamped.unwrap_or_else(Instant::now)));
         self.asked.parts = self.asked.parts.saturating_add(1);
         let in_time = match &self.io {
             Io::Watched(_) => self.asked.soon && self.round() == Some(self.asked.round),
@@ -215,9 +216,11 @@ impl Socket {
     fn sent(&mut self, bytes: usize) {
         add(&self.traffic.sent, bytes as u64);
         self.traffic.ask();
-        let at = Instant::now();
-        let soon = self.collector.as_ref().is_some_and(|collector| collector.wakeups.is_soon(at));
-        let round = self.round().unwrap_or_default();
+        // When the thread woke up is not after it.
+        let (at, round, soon) = match &self.collector {
+            Some(Collector { wakeups, .. }) => (wakeups.woke(), wakeups.round(), wakeups.is_soon()),
+            None => (self.asked.at, 0, false),
+        };
         self.asked = Asked { at, round, soon, looks: 0, parts: 0 };
     }
 
