@@ -75,7 +75,8 @@
 //! # What holds everywhere
 //!
 //! - Nothing planned disappears: planned = ok + failed + canceled + missed + stopped.
-//! - The wall clock is read once; all else is monotonic.
+//! - The wall clock says once which minute it is; all else is monotonic. (The kernel's receive stamps are the wall
+//!   clock's: they count as long as that goes steadily.)
 //! - Response time is counted from when a hit was due, not from when it got started.
 //! - The engine's threads wait for no disk and no destination, and share nothing while they hit.
 //! - Text becomes a type once, at the door; what is wrong becomes a [`fault`], and the rest runs.
