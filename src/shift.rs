@@ -390,11 +390,20 @@ mod tests {
         tally.results().map(|(_, count)| count)
     }
 
+    /// The counts, with what was missed counted as ok, up to a tenth: a machine that stalls in the last moment of so
+    /// short a window leaves no time to catch up. (That nothing is missed while time stands still is for `any_minute`.)
+    #[track_caller]
+    fn counts_but_for_stalls(tally: &Tally) -> [u64; 5] {
+        let [ok, failed, canceled, missed, stopped] = counts(tally);
+        assert!(missed <= tally.planned() / 10, "{missed} missed");
+        [ok + missed, failed, canceled, 0, stopped]
+    }
+
     #[test]
     fn every_hit_of_a_quick_target_is_ok() {
         let Finished { tally, most } = work(50, ms(300), WAIT, |_| Duration::ZERO, async |_| {});
-        assert_eq!((counts(&tally), most), ([50, 0, 0, 0, 0], 1));
-        assert_eq!(tally.response.count(), 50);
+        assert_eq!((counts_but_for_stalls(&tally), most), ([50, 0, 0, 0, 0], 1));
+        assert_eq!(tally.response.count(), tally.ok);
     }
 
     #[test]
@@ -447,7 +456,7 @@ mod tests {
         let Finished { tally, .. } =
             work(10, ms(100), WAIT, |n| if n == 3 { panic!("on purpose") } else { Duration::ZERO }, async |_| {});
         std::panic::set_hook(hook);
-        assert_eq!((counts(&tally), tally.failures.get(&Reason::Panic)), ([9, 1, 0, 0, 0], Some(&1)));
+        assert_eq!((counts_but_for_stalls(&tally), tally.failures.get(&Reason::Panic)), ([9, 1, 0, 0, 0], Some(&1)));
     }
 
     #[test]
@@ -487,7 +496,7 @@ mod tests {
                 assert!(orders.send(Order::Change(Rc::new(script), WAIT, pace(100), Instant::now())).is_ok());
             },
         );
-        assert_eq!(counts(&tally), [100, 0, 0, 0, 0]);
+        assert_eq!(counts_but_for_stalls(&tally), [100, 0, 0, 0, 0]);
     }
 
     #[test]
