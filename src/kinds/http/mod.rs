@@ -6,8 +6,8 @@
 //! The future of the hit itself drives its connection; there are no other
 //! tasks, so a hit that is dropped takes its connection with it.
 //!
-//! HTTP/1.1 is spoken by a codec of our own, on httparse: hyper's took twice as
-//! long for a hit, with caches as cold as they are between two hits.
+//! HTTP/1.1 is spoken by a codec of our own, on httparse, as hyper's took more
+//! processor time a hit: 13.0 µs instead of 11.0 at 20,000 a second.
 //!
 //! No more is sent than was told: a request goes out a second time only when
 //! an idle connection turns out to have been closed under it, and then only
