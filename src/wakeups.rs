@@ -215,23 +215,23 @@ impl Wakeups {
         }
     }
 
-    /// The result of `work`; `None` when it takes longer than `limit`, and some milliseconds.
+    /// The result of `work`; `None` when it takes longer than `limit`, noticed up to a millisecond later.
     pub async fn timeout<W: Future>(self: &Rc<Self>, limit: Duration, work: W) -> Option<W::Output> {
         let mut work = pin!(work);
         let mut sleeper = self.sleeper();
-        let mut over = None;
+        let over = Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(Instant::now() + limit) };
         poll_fn(|cx| {
             let left = self.left.borrow().len();
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            // What it has left has it polled with the next wake-up, which is soon: most need no alarm.
-            if over.is_none() && self.left.borrow().len() > left {
+            // What it has left has it polled with the next wake-up: before that it needs no alarm.
+            let is_left = self.left.borrow().len() > left;
+            if is_left && self.next().is_some_and(|next| next <= over.at) {
                 return Poll::Pending;
             }
-            let at = *over.get_or_insert_with(|| Instant::now() + limit);
             // Without timers nothing goes on: whoever keeps them ends.
-            sleeper.poll_ring(Wake { patience: TIMEOUT_PATIENCE, ..Wake::at(at) }, cx).map(|_| None)
+            sleeper.poll_ring(over, cx).map(|_| None)
         })
         .await
     }
@@ -281,7 +281,11 @@ impl Wakeups {
 impl Sleepers {
     /// How soon another wake-up may be, as there were many.
     fn free(&self) -> Instant {
-        self.spent.checked_sub(self.slack * QUICK).unwrap_or(self.spent)
+        self.free_after(self.spent)
+    }
+
+    fn free_after(&self, spent: Instant) -> Instant {
+        spent.checked_sub(self.slack * QUICK).unwrap_or(spent)
     }
 
     /// When one is to be woken at the latest, given that there is no wake-up before `free` without need.
@@ -313,8 +317,7 @@ impl Sleepers {
     /// When there is probably a wake-up after `next`: for those who sleep longer, and for what comes then for the
     /// first that is woken.
     fn after(&self, next: Instant) -> Option<Instant> {
-        let spent = self.spent.max(next) + self.slack;
-        let free = spent.checked_sub(self.slack * QUICK).unwrap_or(spent);
+        let free = self.free_after(self.spent.max(next) + self.slack);
         let longer = self.asleep.range((next, u64::MAX)..).next().map(|(_, (wake, _))| Self::latest(wake, free));
         let (first, _) = self.asleep.values().next()?;
         let then = first.then.map(|then| Self::latest(&Wake { at: then, ..*first }, free));
@@ -567,6 +570,28 @@ mod tests {
             let (rung, collected) = tokio::join!(sleeper.ring(Wake::at(begin + ms(5))), collected);
             rung.unwrap();
             assert!(collected >= begin + ms(5));
+        });
+    }
+
+    #[test]
+    fn a_time_out_counts_from_the_beginning_also_where_something_is_left() {
+        with_wakeups(Duration::ZERO, async |wakeups| {
+            // There is a wake-up each millisecond, and nothing ever comes of what is left until then.
+            let (mut sleeper, begin) = (wakeups.sleeper(), Instant::now());
+            spawn_local(async move {
+                for tick in 1..1000 {
+                    let (at, then) = (begin + ms(tick), Some(begin + ms(tick + 1)));
+                    sleeper.ring(Wake { then, ..Wake::at(at) }).await.unwrap();
+                }
+            });
+            let leaving = Rc::clone(&wakeups);
+            let never = poll_fn(move |cx| {
+                leaving.leave(cx.waker());
+                Poll::<()>::Pending
+            });
+            let begin = Instant::now();
+            assert!(wakeups.timeout(ms(50), never).await.is_none());
+            assert!((ms(50)..ms(300)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
         });
     }
 
