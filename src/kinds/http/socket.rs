@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
@@ -29,6 +29,9 @@ use crate::wakeups::Wakeups;
 const PROMPT: u8 = 4;
 /// How many wake-ups an answer that was left may fail to be there.
 const LOOKS: u8 = 3;
+/// How long a connection that was left can be idle before it is looked at before its next use in any case: a server
+/// that has had enough of it may have said so (408, say), which must not pass for the next answer.
+const FRESH: Duration = Duration::from_millis(10);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -53,8 +56,8 @@ pub struct Collector {
     pub wakeups: Rc<Wakeups>,
     /// What the kernel's stamps mean.
     pub stamps: Rc<Stamps>,
-    /// Whether what is asked may be asked again where there is no answer: a connection that was left need not be looked
-    /// at before it is used then.
+    /// Whether what is asked may be asked again where there is no answer: a connection that was used just now need not
+    /// be looked at before it is used then.
     pub asks_again: bool,
 }
 
@@ -146,8 +149,11 @@ impl Socket {
     fn is_due(&self) -> bool {
         let Some(Collector { wakeups, asks_again, .. }) = &self.collector else { return true };
         let round = wakeups.round();
-        let is_soon_enough = if self.traffic.is_asked() { round != self.asked.round } else { !asks_again };
-        is_soon_enough && self.dry != Some(round)
+        let is_due = match self.traffic.is_asked() {
+            true => round != self.asked.round,
+            false => !asks_again || wakeups.woke().saturating_duration_since(self.asked.at) > FRESH,
+        };
+        is_due && self.dry != Some(round)
     }
 
     /// Waits for the next wake-up, or has the reactor watch the socket if that isn't soon, or wasn't the first.

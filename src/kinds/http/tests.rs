@@ -23,6 +23,7 @@ use crate::pacer::{Arrivals, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::shift::{Shift, Terms, WhenBusy};
 use crate::summary;
+use crate::wakeups::{Alarm, Wake};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -563,4 +564,44 @@ fn a_server_that_closes_connections_whose_answers_were_left_fails_no_hit() {
     let (tally, _) = share_wakeups(target(address, ""), 1000, Duration::from_secs(1));
     expect_hits(&tally, 1000, 0);
     assert!(accepted.load(Ordering::SeqCst) as u64 >= tally.ok / 20);
+}
+
+#[test]
+fn what_a_server_says_to_an_idle_connection_is_no_answer() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    // Has enough of a connection on which nothing is asked for 50 ms, says so, and closes it.
+    let (address, accepted) = server(move |_, stream| {
+        let tell = tell.clone();
+        thread::spawn(move || {
+            let mut stream = stream;
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            while read_head(&stream).is_some() {
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+            let _ = stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+            drop(stream);
+            let _ = tell.send(());
+        });
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let wakeups = Wakeups::new(Duration::ZERO).unwrap();
+        let kept = Rc::clone(&wakeups);
+        spawn_local(async move { kept.keep().await });
+        let target = target(address, "").sharing(&wakeups);
+        let mut sleeper = wakeups.sleeper();
+        // One after the other, with a wake-up each millisecond: the connection is soon one that is left.
+        for number in 0..50 {
+            let next = Instant::now() + Duration::from_millis(1);
+            let then = Some(next + Duration::from_millis(1));
+            sleeper.ring(Wake { then, ..Wake::at(next) }).await.unwrap();
+            assert_ok(&target.hit(number).await);
+        }
+        while told.try_recv().is_ok() {}
+        told.recv().await.unwrap();
+        // The next wake-up after it.
+        sleeper.ring(Wake::at(Instant::now() + Duration::from_millis(1))).await.unwrap();
+        assert_ok(&target.hit(50).await);
+    });
+    assert!(accepted.load(Ordering::SeqCst) >= 2);
 }
