@@ -61,6 +61,7 @@ struct Conductor {
 /// When the system has no thread or descriptors left.
 pub fn start(number: usize, window: Window, part: Part) -> io::Result<UnboundedSender<Order>> {
     let (orders, receiver) = mpsc::unbounded_channel();
+    // Without tokio's timers: all that hits wait for is the wake-ups' affair.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
         let hits = async move {
