@@ -134,7 +134,7 @@ pub use self::shift::WhenBusy;
 #[doc(inline)]
 pub use self::summary::Tally;
 #[doc(inline)]
-pub use self::target::{Answer, Failure, Numbered, Outcome, Reason, Target, numbered};
+pub use self::target::{Answer, Failure, Numbered, Outcome, Phases, Reason, Target, Value, numbered};
 pub use self::worker::{Config, Worker};
 
 /// The examples in README, as tests.

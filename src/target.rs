@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,49 @@ pub struct Outcome {
     pub started: Option<Instant>,
     /// When it was over, where the target knows better than that it was found to be.
     pub ended: Option<Instant>,
+    /// How long the parts of a new connection took; `None` where the hit opened none.
+    pub phases: Option<Box<Phases>>,
+    /// What else the hit measured.
+    pub values: Vec<Value>,
+}
+
+/// How long the parts of a new connection took, each where there was one.
+///
+/// ```
+/// use std::time::Duration;
+/// use canihaz::{Outcome, Phases};
+///
+/// let phases = Phases { connect: Some(Duration::from_millis(3)), ..Phases::default() };
+/// let outcome = Outcome { phases: Some(phases.into()), ..Outcome::default() };
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Phases {
+    /// Looking up the name.
+    pub dns: Option<Duration>,
+    /// Until the connection was there, over all the addresses that were tried.
+    pub connect: Option<Duration>,
+    /// Agreeing on TLS.
+    pub tls: Option<Duration>,
+    /// From the first byte sent to the first one of an answer.
+    pub first_byte: Option<Duration>,
+}
+
+/// A number that a hit brings back, beside how long it took: a queue's length, say.
+///
+/// ```
+/// use canihaz::{Outcome, Value};
+///
+/// let queued = Value { name: "queued".into(), value: 17.0, unit: String::new() };
+/// let outcome = Outcome { values: vec![queued], ..Outcome::default() };
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// What it is a number of; it becomes part of a metric's name.
+    pub name: String,
+    /// The number, finite.
+    pub value: f64,
+    /// Its unit, as in `s`, `B` or `%`; empty where it has none.
+    pub unit: String,
 }
 
 /// What a hit gave back: anything that displays, shown only when somebody asks.
