@@ -10,7 +10,7 @@ mod stream;
 pub mod tls;
 mod traffic;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -47,9 +47,13 @@ pub struct Dialer {
     turn: Cell<usize>,
     /// How long a hit may take. Its addresses share that, so that one which is silent leaves the others their time.
     timeout: Duration,
-    /// Who looks at answers that were left; none: all sockets are watched.
-    collector: Option<Collector>,
+    sharing: Sharing,
 }
+
+/// Whether hits share their thread's wake-ups: answers that come quickly are left until the next one then, and all
+/// that has to be over in time asks there. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Sharing(Rc<OnceCell<Collector>>);
 
 /// A connection over which nothing was said yet.
 #[derive(Debug)]
@@ -66,24 +70,39 @@ struct Known {
     since: Instant,
 }
 
+impl Sharing {
+    /// From now on they share `wakeups`; connections that are there already don't.
+    pub fn share(&self, wakeups: &Rc<Wakeups>) {
+        let (wakeups, stamps) = (Rc::clone(wakeups), Rc::<Stamps>::default());
+        self.0.get_or_init(|| Collector { wakeups, stamps });
+    }
+
+    /// The result of `work`; `None` when it takes longer than `limit`.
+    pub async fn within<W: Future>(&self, limit: Duration, work: W) -> Option<W::Output> {
+        match self.0.get() {
+            Some(collector) => collector.wakeups.timeout(limit, work).await,
+            None => tokio::time::timeout(limit, work).await.ok(),
+        }
+    }
+}
+
 impl Dialer {
     /// Leads to `host`, over `tls` where there is some, in hits that take no longer than `timeout`.
     ///
     /// # Errors
     /// The host has a name that no certificate can bear.
-    pub fn new(host: Host, port: u16, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> anyhow::Result<Self> {
+    pub fn new(
+        host: Host,
+        port: u16,
+        tls: Option<Arc<ClientConfig>>,
+        timeout: Duration,
+        sharing: Sharing,
+    ) -> anyhow::Result<Self> {
         let tls = match tls {
             Some(config) => Some((TlsConnector::from(config), host.server_name()?)),
             None => None,
         };
-        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout, collector: None })
-    }
-
-    /// Has answers that come quickly left until the thread's next wake-up. What is asked may be asked again where there
-    /// is no answer, if `asks_again`.
-    pub fn share(&mut self, wakeups: &Rc<Wakeups>, asks_again: bool) {
-        let (wakeups, stamps) = (Rc::clone(wakeups), Rc::<Stamps>::default());
-        self.collector = Some(Collector { wakeups, stamps, asks_again });
+        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout, sharing })
     }
 
     /// Opens a connection that counts into `traffic`.
@@ -101,7 +120,7 @@ impl Dialer {
         phases.dns = phase().filter(|_| matches!(self.host, Host::Name(_)));
         let stream = self.open(&addresses).await?;
         phases.connect = phase();
-        let stream = Socket::new(stream, traffic, self.collector.clone());
+        let stream = Socket::new(stream, traffic, self.sharing.0.get().cloned());
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some((tls, name)) => match tls.connect(name.clone(), stream).await {
@@ -111,14 +130,6 @@ impl Dialer {
         };
         phases.tls = phase().filter(|_| self.tls.is_some());
         Ok(Dialed { stream, phases })
-    }
-
-    /// The result of `work`; `None` when it takes longer than `limit`.
-    pub async fn within<W: Future>(&self, limit: Duration, work: W) -> Option<W::Output> {
-        match &self.collector {
-            Some(collector) => collector.wakeups.timeout(limit, work).await,
-            None => tokio::time::timeout(limit, work).await.ok(),
-        }
     }
 
     /// The addresses of the host, at least one.
@@ -146,7 +157,7 @@ impl Dialer {
         let patience = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = Failure::new(Reason::Connect, "no address");
         for address in addresses[first..].iter().chain(&addresses[..first]) {
-            failure = match self.within(patience, connect(*address)).await {
+            failure = match self.sharing.within(patience, connect(*address)).await {
                 Some(Ok(stream)) => return Ok(stream),
                 Some(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
                 None => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
@@ -179,7 +190,8 @@ mod tests {
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (one, two, dead) = (listen(), listen(), listen().local_addr().unwrap());
         let [one, two] = [&one, &two].map(|listener| listener.local_addr().unwrap());
-        let dialer = || Dialer::new(Host::Name("host".into()), 80, None, Duration::from_secs(10)).unwrap();
+        let dialer =
+            || Dialer::new(Host::Name("host".into()), 80, None, Duration::from_secs(10), Sharing::default()).unwrap();
         let check = async |addresses: &[SocketAddr], expect: &[SocketAddr]| {
             let dialer = dialer();
             for expect in expect {

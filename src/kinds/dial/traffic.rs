@@ -20,6 +20,9 @@ pub struct Traffic {
     pub arrived: Cell<Option<Instant>>,
     /// Whether something was sent whose answer was not read to its end yet.
     asked: Cell<bool>,
+    /// Whether what comes next may be asked again where there is no answer: a connection that was used just now need
+    /// not be looked at before it is used then.
+    pub asks_again: Cell<bool>,
 }
 
 impl Traffic {

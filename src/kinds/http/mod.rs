@@ -21,6 +21,7 @@ mod pool;
 mod request;
 mod settings;
 mod site;
+mod sites;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -37,12 +38,13 @@ pub use settings::Settings;
 pub use url::Url;
 
 pub use super::dial::Host;
-use super::dial::{Tally, tls};
+use super::dial::{Sharing, Tally};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use expect::Judge;
 use request::Request;
-use site::Site;
+use site::{Site, Terms};
+use sites::Sites;
 
 /// An HTTP server, and what to ask it.
 #[derive(Debug)]
@@ -50,7 +52,10 @@ pub struct HttpTarget {
     request: Request,
     judge: Judge,
     timeout: Duration,
-    site: Site,
+    sharing: Sharing,
+    #[expect(dead_code, reason = "all requests go to one server so far")]
+    sites: Sites,
+    site: Rc<Site>,
 }
 
 impl HttpTarget {
@@ -59,24 +64,28 @@ impl HttpTarget {
     /// # Errors
     /// The URL is https and the system has no root certificates.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let tls = if settings.url.tls { Some(tls::system()?) } else { None };
-        Self::with_tls(settings, tls)
+        Self::with_tls(settings, None)
     }
 
     /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
     /// no less exactly timed for that.
     #[must_use]
-    pub fn sharing(mut self, wakeups: &Rc<Wakeups>) -> Self {
-        self.site.share(wakeups, self.request.idempotent);
+    pub fn sharing(self, wakeups: &Rc<Wakeups>) -> Self {
+        self.sharing.share(wakeups);
         self
     }
 
     fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
+        let sharing = Sharing::default();
+        let terms = Terms { timeout: settings.timeout, keep_alive: settings.keep_alive, sharing: sharing.clone() };
+        let sites = Sites::new(terms, tls);
         Ok(Self {
             request: Request::new(settings),
             judge: Judge::new(&settings.expect),
             timeout: settings.timeout,
-            site: Site::new(&settings.url, tls, settings.timeout, settings.keep_alive)?,
+            sharing,
+            site: sites.site(&settings.url)?,
+            sites,
         })
     }
 
@@ -92,7 +101,7 @@ impl Target for HttpTarget {
         let done = {
             // Pinned here, as whoever is handed a future makes another copy of it; and over before it is counted.
             let exchange = pin!(self.exchange(&tally));
-            self.site.within(self.timeout, exchange).await
+            self.sharing.within(self.timeout, exchange).await
         };
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);

@@ -11,9 +11,19 @@ use super::expect::Judge;
 use super::pool::Pool;
 use super::request::Request;
 use super::url::Url;
-use crate::kinds::dial::{Dialer, Tally, Traffic};
+use crate::kinds::dial::{Dialer, Sharing, Tally, Traffic};
 use crate::target::Failure;
-use crate::wakeups::Wakeups;
+
+/// What holds for all servers that a target speaks to.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How long a hit may take.
+    pub timeout: Duration,
+    /// Whether connections are used again.
+    pub keep_alive: bool,
+    /// Whether hits share the thread's wake-ups.
+    pub sharing: Sharing,
+}
 
 /// A scheme, host and port.
 #[derive(Debug)]
@@ -24,23 +34,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// The server of `url`, spoken to over `tls` where there is some, in hits that take no longer than `timeout`.
+    /// The server of `url`, spoken to over `tls` where there is some.
     ///
     /// # Errors
     /// The host has a name that no certificate can bear.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration, keep_alive: bool) -> anyhow::Result<Self> {
-        let dialer = Dialer::new(url.host.clone(), url.port, tls, timeout)?;
-        Ok(Self { dialer, pool: Pool::default(), keep_alive })
-    }
-
-    /// Has answers that come quickly left until the thread's next wake-up; see [`Dialer::share`].
-    pub fn share(&mut self, wakeups: &Rc<Wakeups>, asks_again: bool) {
-        self.dialer.share(wakeups, asks_again);
-    }
-
-    /// The result of `work`; `None` when it takes longer than `limit`.
-    pub async fn within<W: Future>(&self, limit: Duration, work: W) -> Option<W::Output> {
-        self.dialer.within(limit, work).await
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, terms: &Terms) -> anyhow::Result<Self> {
+        let dialer = Dialer::new(url.host.clone(), url.port, tls, terms.timeout, terms.sharing.clone())?;
+        Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive })
     }
 
     /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
@@ -48,7 +48,7 @@ impl Site {
     /// # Errors
     /// Where there was no answer.
     pub async fn ask(&self, request: &Request, judge: &Judge, tally: &Tally) -> Result<Answered, Failure> {
-        let mut idle = self.pool.take().await;
+        let mut idle = self.pool.take(request.idempotent).await;
         loop {
             let was_idle = idle.is_some();
             let asked = match idle.take() {
