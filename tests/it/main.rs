@@ -8,6 +8,7 @@ mod destinations;
 mod exits;
 mod faults;
 mod http;
+mod idle;
 mod library;
 mod minute;
 mod parts;

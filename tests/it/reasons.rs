@@ -7,10 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::parts::certificates::{Authority, Certificate};
 use crate::parts::clock::Clock;
@@ -18,6 +14,7 @@ use crate::parts::odd::{Odd, drip, read_request, reset, wait_for_end};
 use crate::parts::preload::preload;
 use crate::parts::sandbox::Sandbox;
 use crate::parts::sink::Hanging;
+use crate::parts::tls;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How far apart the bytes of a drip are.
@@ -208,32 +205,14 @@ fn endless_head() -> (Odd, Arc<AtomicU64>) {
     (server, most)
 }
 
-/// A server that shows a certificate, asks for clients' ones by an authority where there is one, speaks these
-/// protocols, and answers every request.
+/// A server that answers every request over TLS.
 fn tls_server(certificate: &Certificate, clients: Option<&Authority>, protocols: &[&str]) -> Odd {
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let asking = match clients {
-        None => WebPkiClientVerifier::no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_file(authority.file()).unwrap()).unwrap();
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&ring)).build().unwrap()
-        }
-    };
-    let chain = vec![CertificateDer::from_pem_file(&certificate.certificate).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
-    let config = ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_client_cert_verifier(asking).with_single_cert(chain, key).unwrap();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let config = Arc::new(config);
+    let config = tls::config(certificate, clients, protocols);
     Odd::start(move |stream| {
-        let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
-        let mut stream = StreamOwned::new(connection, stream.try_clone().ok()?);
-        loop {
-            if read_request(&mut stream).is_none() {
-                return wait_for_end(&mut stream.sock);
-            }
+        let mut stream = tls::accept(&config, stream)?;
+        while read_request(&mut stream).is_some() {
             stream.write_all(OK.as_bytes()).ok()?;
         }
+        wait_for_end(&mut stream.sock)
     })
 }

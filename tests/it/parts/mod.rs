@@ -18,3 +18,4 @@ pub mod sink;
 pub mod stalling;
 pub mod statsd;
 pub mod target;
+pub mod tls;
