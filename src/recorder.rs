@@ -201,10 +201,11 @@ mod tests {
             recorder.hear(&Gossip::AfterTarget { number, ended });
         };
         start(&mut recorder, 0);
-        assert!(!recorder.close(second(10)).insecure);
+        recorder.plan(&pacer, second(1));
+        end(&mut recorder, 0);
+        assert!(!recorder.close(second(10)).insecure, "it never was");
         recorder.insecure(true);
         recorder.plan(&pacer, second(11));
-        end(&mut recorder, 0);
         start(&mut recorder, 1);
         assert!(recorder.close(second(20)).insecure, "it became so in this interval");
         assert!(recorder.close(second(30)).insecure, "also where no hit ended");
