@@ -6,6 +6,7 @@
 //! compiler then asks for. Kinds don't know each other; where one is made of
 //! two, as `loopback` is, they are put together here.
 
+mod dial;
 pub mod http;
 pub mod loopback;
 

@@ -12,6 +12,7 @@ mod library;
 mod minute;
 mod parts;
 mod places;
+mod reasons;
 mod slots;
 mod stop;
 mod threads;

@@ -11,6 +11,7 @@ use httparse::{Header, ParserConfig, Status};
 use memchr::memmem;
 
 use super::expect::{Judge, Judgement};
+use super::head::Head;
 use crate::target::Failure;
 
 /// The largest head of an answer, interim ones and trailers included, in bytes.
@@ -32,6 +33,8 @@ pub struct Answer<'a> {
     state: State<'a>,
     /// Bytes that heads, or trailers, have had.
     head_size: usize,
+    /// What the head said.
+    head: Head,
     /// Whether the connection goes on after it.
     persists: bool,
 }
@@ -88,7 +91,7 @@ enum Chunk {
 #[derive(Debug)]
 pub struct LastHead {
     text: Vec<u8>,
-    status: u16,
+    head: Head,
     framing: Framing,
     persists: bool,
 }
@@ -112,7 +115,7 @@ pub struct Malformed(&'static str);
 
 impl Default for LastHead {
     fn default() -> Self {
-        Self { text: Vec::new(), status: 0, framing: Framing::Close, persists: false }
+        Self { text: Vec::new(), head: Head::default(), framing: Framing::Close, persists: false }
     }
 }
 
@@ -124,8 +127,21 @@ impl fmt::Display for Malformed {
 
 impl<'a> Answer<'a> {
     /// An answer of which nothing has come, to a request like the one that was answered with `last`.
-    pub const fn new(judge: &'a Judge, to_head: bool, last: &'a mut LastHead) -> Self {
-        Self { judge, last, to_head, state: State::Head(Vec::new()), head_size: 0, persists: true }
+    pub fn new(judge: &'a Judge, to_head: bool, last: &'a mut LastHead) -> Self {
+        Self {
+            judge,
+            last,
+            to_head,
+            state: State::Head(Vec::new()),
+            head_size: 0,
+            head: Head::default(),
+            persists: true,
+        }
+    }
+
+    /// What its head said, where it is whole; to be taken once.
+    pub fn take_head(&mut self) -> Head {
+        std::mem::take(&mut self.head)
     }
 
     /// Takes what came next.
@@ -136,7 +152,7 @@ impl<'a> Answer<'a> {
         let mut at = 0;
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
-                State::Head(before) => match self.take_head(before, &bytes[at..])? {
+                State::Head(before) => match self.read_head(before, &bytes[at..])? {
                     Some(used) => at += used,
                     None => return Ok(Progress::More),
                 },
@@ -194,14 +210,15 @@ impl<'a> Answer<'a> {
 
     /// Takes what may be the rest of a head, and says how much of `bytes` belongs to it; `None` when all does and
     /// more is to come.
-    fn take_head(&mut self, mut before: Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+    fn read_head(&mut self, mut before: Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         // Only what is whole is parsed a second time, so that a slow drip doesn't cost more than it is worth.
         let seen = before.len();
-        let LastHead { text: last, status, framing, persists } = &*self.last;
+        let LastHead { text: last, head: said, framing, persists } = &*self.last;
         if seen == 0 && !last.is_empty() && bytes.starts_with(last) {
             self.head_size += last.len();
             self.persists = *persists;
-            self.state = State::Body(self.judge.begin(*status), *framing);
+            self.state = State::Body(self.judge.begin(said), *framing);
+            self.head.clone_from(said);
             return Ok(Some(last.len()));
         }
         if seen > 0 {
@@ -225,7 +242,7 @@ impl<'a> Answer<'a> {
                     let LastHead { text: last, .. } = &mut *self.last;
                     last.clear();
                     last.extend_from_slice(&text[..length]);
-                    self.last.status = head.code.unwrap_or_default();
+                    self.last.head.clone_from(&self.head);
                     self.last.framing = framing;
                     self.last.persists = self.persists;
                 }
@@ -254,6 +271,7 @@ impl<'a> Answer<'a> {
         }
         let mut length = None;
         let mut codings = None;
+        let mut said = Head::new(status);
         self.persists = is_1_1 && status != 101;
         for header in &*head.headers {
             if header.name.eq_ignore_ascii_case("content-length") {
@@ -274,6 +292,8 @@ impl<'a> Answer<'a> {
                         self.persists = true;
                     }
                 }
+            } else {
+                said.note(header.name, header.value);
             }
         }
         let framing = match (codings, length) {
@@ -292,7 +312,9 @@ impl<'a> Answer<'a> {
             (None, None) => Framing::Close,
         };
         self.persists &= framing != Framing::Close;
-        Ok(State::Body(self.judge.begin(status), framing))
+        let judgement = self.judge.begin(&said);
+        self.head = said;
+        Ok(State::Body(judgement, framing))
     }
 }
 

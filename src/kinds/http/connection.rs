@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
+use super::head::Head;
 use super::request::Request;
-use super::stream::Stream;
-use super::traffic::Traffic;
+use crate::kinds::dial::{Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -34,8 +34,13 @@ pub struct Connection {
 pub struct Answered {
     /// What is wrong with it; `None` when it is as expected.
     pub failure: Option<Failure>,
+    /// What it began with.
+    #[expect(dead_code, reason = "redirects are not followed yet")]
+    pub head: Head,
     /// Whether the connection is good for another request.
     pub persists: bool,
+    /// When its first byte came.
+    pub first: Option<Instant>,
     /// When its last byte came; `None` where it ended with the connection.
     pub ended: Option<Instant>,
 }
@@ -76,7 +81,9 @@ struct Exchange<'a> {
     /// Why no more can be sent.
     unwritable: Option<io::Error>,
     answer: Answer<'a>,
-    heard: bool,
+    /// When the first byte came.
+    heard: Option<Instant>,
+    traffic: &'a Traffic,
 }
 
 impl Connection {
@@ -96,23 +103,26 @@ impl Connection {
             flushed: false,
             unwritable: None,
             answer,
-            heard: false,
+            heard: None,
+            traffic: &self.traffic,
         };
         let over = poll_fn(|cx| exchange.poll(cx)).await;
-        let Exchange { sent, flushed, unwritable, answer, heard, .. } = exchange;
-        let lost = |why| Lost { why, unsent: sent == 0, unanswered: !heard };
+        let Exchange { sent, flushed, unwritable, mut answer, heard, .. } = exchange;
+        let lost = |why| Lost { why, unsent: sent == 0, unanswered: heard.is_none() };
+        let head = answer.take_head();
+        let broken = |failure, head| Answered { failure, head, persists: false, first: heard, ended: None };
         match over {
             Ok(Over::Answer(failure, rest)) => {
                 self.traffic.answered();
                 let persists = answer.persists() && flushed && rest == 0;
-                Ok(Answered { failure, persists, ended: self.traffic.arrived.get() })
+                Ok(Answered { failure, head, persists, first: heard, ended: self.traffic.arrived.get() })
             }
             Ok(Over::Close) => match answer.close(&"the connection ended") {
-                Ok(failure) => Ok(Answered { failure, persists: false, ended: None }),
+                Ok(failure) => Ok(broken(failure, head)),
                 Err(NoAnswer) => Err(lost(unwritable.map_or(Why::Closed, Why::Failed))),
             },
             Err(Why::Failed(error)) => match answer.fail(&error) {
-                Ok(failure) => Ok(Answered { failure, persists: false, ended: None }),
+                Ok(failure) => Ok(broken(failure, head)),
                 Err(NoAnswer) => Err(lost(Why::Failed(error))),
             },
             Err(why) => Err(lost(why)),
@@ -146,7 +156,9 @@ impl Exchange<'_> {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(Over::Close));
             }
-            self.heard = true;
+            if self.heard.is_none() {
+                self.heard = self.traffic.arrived.get();
+            }
             match self.answer.take(bytes) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Over(failure, used)) => return Poll::Ready(Ok(Over::Answer(failure, bytes.len() - used))),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use toml::de::DeValue;
 
+use super::head::Head;
 use crate::keys::{Keys, integer};
 use crate::target::{Failure, Reason};
 
@@ -82,12 +83,12 @@ impl Judge {
         }
     }
 
-    /// Begins with an answer's status.
-    pub fn begin(&self, status: u16) -> Judgement<'_> {
-        let expected = self.status.iter().any(|range| range.contains(&status));
+    /// Begins with an answer's head.
+    pub fn begin(&self, head: &Head) -> Judgement<'_> {
+        let expected = self.status.iter().any(|range| range.contains(&head.status));
         Judgement {
             judge: self,
-            wrong: (!expected).then(|| Failure::new(Reason::Status, status)),
+            wrong: (!expected).then(|| Failure::new(Reason::Status, head.status)),
             size: 0,
             search: self.text.as_ref().map(|text| Search { text, tail: Vec::new() }),
         }
@@ -176,7 +177,7 @@ mod tests {
                 let cuts = if body.contains(text) || number % 97 == 0 { length as usize } else { 0 };
                 for first in 0..=cuts {
                     for second in first..=cuts {
-                        let mut judgement = judge.begin(200);
+                        let mut judgement = judge.begin(&Head::new(200));
                         for part in [&body[..first], &body[first..second], &body[second..]] {
                             assert!(judgement.take(part.as_bytes()));
                         }
@@ -192,7 +193,7 @@ mod tests {
         #[track_caller]
         fn check(text: &str, body: &str) {
             let judge = expect(text, None);
-            let mut judgement = judge.begin(200);
+            let mut judgement = judge.begin(&Head::new(200));
             assert!(body.bytes().all(|byte| judgement.take(&[byte])));
             assert_eq!(judgement.end().is_none(), body.contains(text), "{text} in {body}");
         }
@@ -209,7 +210,7 @@ mod tests {
         #[track_caller]
         fn check(status: u16, body: &str, body_max: u64, expected: Option<Reason>) {
             let judge = expect("ok", Some(body_max));
-            let mut judgement = judge.begin(status);
+            let mut judgement = judge.begin(&Head::new(status));
             judgement.take(body.as_bytes());
             assert_eq!(judgement.end().map(|failure| failure.reason), expected);
         }

@@ -16,17 +16,14 @@
 mod answer;
 mod connection;
 mod expect;
-mod origin;
+mod head;
 mod pool;
 mod request;
 mod settings;
-mod socket;
-mod stamps;
-mod stream;
+mod site;
+mod sites;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod traffic;
 mod url;
 
 use std::pin::pin;
@@ -38,17 +35,16 @@ use rustls::ClientConfig;
 
 pub use expect::Expect;
 pub use settings::Settings;
-pub use url::{Host, Url};
+pub use url::Url;
 
+pub use super::dial::Host;
+use super::dial::{Sharing, Tally};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
-use connection::{Connection, Lost};
 use expect::Judge;
-use origin::Origin;
-use pool::Pool;
 use request::Request;
-use socket::Collector;
-use traffic::{Tally, Traffic};
+use site::{Site, Terms};
+use sites::Sites;
 
 /// An HTTP server, and what to ask it.
 #[derive(Debug)]
@@ -56,9 +52,10 @@ pub struct HttpTarget {
     request: Request,
     judge: Judge,
     timeout: Duration,
-    keep_alive: bool,
-    origin: Origin,
-    pool: Pool,
+    sharing: Sharing,
+    #[expect(dead_code, reason = "all requests go to one server so far")]
+    sites: Sites,
+    site: Rc<Site>,
 }
 
 impl HttpTarget {
@@ -67,67 +64,34 @@ impl HttpTarget {
     /// # Errors
     /// The URL is https and the system has no root certificates.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let tls = if settings.url.tls { Some(tls::system()?) } else { None };
-        Self::with_tls(settings, tls)
+        Self::with_tls(settings, None)
     }
 
     /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
     /// no less exactly timed for that.
     #[must_use]
-    pub fn sharing(mut self, wakeups: &Rc<Wakeups>) -> Self {
-        let (wakeups, asks_again) = (Rc::clone(wakeups), self.request.idempotent);
-        self.origin.collector = Some(Collector { wakeups, stamps: Rc::default(), asks_again });
+    pub fn sharing(self, wakeups: &Rc<Wakeups>) -> Self {
+        self.sharing.share(wakeups);
         self
     }
 
     fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
+        let sharing = Sharing::default();
+        let terms = Terms { timeout: settings.timeout, keep_alive: settings.keep_alive, sharing: sharing.clone() };
+        let sites = Sites::new(terms, tls);
         Ok(Self {
             request: Request::new(settings),
             judge: Judge::new(&settings.expect),
             timeout: settings.timeout,
-            keep_alive: settings.keep_alive,
-            origin: Origin::new(&settings.url, tls, settings.timeout)?,
-            pool: Pool::default(),
+            sharing,
+            site: sites.site(&settings.url)?,
+            sites,
         })
     }
 
-    /// Sends the request over a connection that is at hand, or a new one; `None` when all was as expected.
+    /// Sends the request; `None` when all was as expected.
     async fn exchange(&self, tally: &Tally) -> Option<Failure> {
-        let mut idle = self.pool.take().await;
-        loop {
-            let was_idle = idle.is_some();
-            let connection = match idle.take() {
-                Some(connection) => connection,
-                // Boxed, as it is large and seldom needed.
-                None => match Box::pin(self.connect(tally)).await {
-                    Ok(connection) => connection,
-                    Err(failure) => return Some(failure),
-                },
-            };
-            match self.ask(connection, tally).await {
-                Ok(failure) => return failure,
-                Err(lost) if was_idle && lost.unsent => {}
-                Err(lost) if was_idle && lost.unanswered && self.request.idempotent => {}
-                Err(lost) => return Some(lost.into()),
-            }
-        }
-    }
-
-    async fn connect(&self, tally: &Tally) -> Result<Box<Connection>, Failure> {
-        let traffic = Rc::new(Traffic::default());
-        let _metered = tally.meter(&traffic);
-        self.origin.connect(traffic).await.map(Box::new)
-    }
-
-    /// Asks over a connection, and keeps it for another hit where that is possible.
-    async fn ask(&self, mut connection: Box<Connection>, tally: &Tally) -> Result<Option<Failure>, Lost> {
-        let _metered = tally.meter(&connection.traffic);
-        let answered = connection.ask(&self.request, &self.judge).await?;
-        tally.end(answered.ended);
-        if answered.persists && self.keep_alive {
-            self.pool.put(connection);
-        }
-        Ok(answered.failure)
+        self.site.ask(&self.request, &self.judge, tally).await.map_or_else(Some, |answered| answered.failure)
     }
 }
 
@@ -137,11 +101,11 @@ impl Target for HttpTarget {
         let done = {
             // Pinned here, as whoever is handed a future makes another copy of it; and over before it is counted.
             let exchange = pin!(self.exchange(&tally));
-            self.origin.within(self.timeout, exchange).await
+            self.sharing.within(self.timeout, exchange).await
         };
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
         let failure = done.unwrap_or_else(late);
         let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
-        Outcome { failure, bytes_in, bytes_out, ended, ..Outcome::default() }
+        Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }
     }
 }

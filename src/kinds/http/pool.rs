@@ -16,11 +16,13 @@ use super::connection::Connection;
 pub struct Pool(RefCell<Vec<Box<Connection>>>);
 
 impl Pool {
-    /// Takes a connection that is open as far as is known here; `None` when there is none. Doesn't wait.
-    pub async fn take(&self) -> Option<Box<Connection>> {
+    /// Takes a connection that is open as far as is known here, for a request that may, or may not, be asked again;
+    /// `None` when there is none. Doesn't wait.
+    pub async fn take(&self, asks_again: bool) -> Option<Box<Connection>> {
         poll_fn(|cx| {
             let mut idle = self.0.borrow_mut();
             while let Some(mut connection) = idle.pop() {
+                connection.traffic.asks_again.set(asks_again);
                 if connection.poll_open(cx) {
                     return Poll::Ready(Some(connection));
                 }

@@ -11,9 +11,10 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 
 use super::expect::Expect;
-use super::url::{Host, Url};
+use super::url::Url;
 use crate::fault::quote;
 use crate::keys::Keys;
+use crate::kinds::dial::Host;
 use crate::kinds::timeout;
 
 /// The largest body that is sent, in bytes. It is kept in memory.

@@ -19,6 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::keys::Source;
+use crate::kinds::dial::tls;
 use crate::pacer::{Arrivals, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::shift::{Shift, Terms, WhenBusy};

@@ -1,10 +1,9 @@
 //! What is asked for: a URL, taken apart at the door.
 
-use std::net::IpAddr;
-
 use hyper::Uri;
 use hyper::header::HeaderValue;
-use rustls::pki_types::{InvalidDnsNameError, ServerName};
+
+use crate::kinds::dial::Host;
 
 /// An `http` or `https` URL.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,15 +18,6 @@ pub struct Url {
     pub authority: HeaderValue,
     /// Path and query, as requests have them.
     pub path: Uri,
-}
-
-/// A name that has to be looked up, or an address.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Host {
-    /// A name.
-    Name(String),
-    /// An address.
-    Address(IpAddr),
 }
 
 impl Url {
@@ -61,27 +51,6 @@ impl Url {
         let path = if path.starts_with('/') { path.parse() } else { format!("/{path}").parse() };
         let authority = HeaderValue::from_str(authority.as_str()).ok()?;
         Some(Self { tls, host, port, authority, path: path.ok()? })
-    }
-}
-
-impl Host {
-    /// The name that the host's certificate has to bear.
-    ///
-    /// # Errors
-    /// It is not a name that DNS knows.
-    pub fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
-        match self {
-            Self::Name(name) => ServerName::try_from(name.clone()),
-            Self::Address(address) => Ok(ServerName::from(*address)),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(address) => Some(Self::Address(IpAddr::V6(address.parse().ok()?))),
-            None if text.is_empty() => None,
-            None => Some(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Address)),
-        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! A connection counts into its own [`Traffic`]; a hit takes from there what
 //! was counted while it had the connection, however it ends.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Instant;
+
+use crate::target::Phases;
 
 /// What one connection moved and no hit has taken yet, in bytes.
 #[derive(Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Traffic {
     pub arrived: Cell<Option<Instant>>,
     /// Whether something was sent whose answer was not read to its end yet.
     asked: Cell<bool>,
+    /// Whether what comes next may be asked again where there is no answer: a connection that was used just now need
+    /// not be looked at before it is used then.
+    pub asks_again: Cell<bool>,
 }
 
 impl Traffic {
@@ -43,6 +48,7 @@ pub struct Tally {
     received: Cell<u64>,
     sent: Cell<u64>,
     ended: Cell<Option<Instant>>,
+    phases: OnceCell<Phases>,
 }
 
 /// Moves a connection's traffic to a hit's tally when dropped.
@@ -66,6 +72,16 @@ impl Tally {
     /// When the end of the answer came, where that is known.
     pub const fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// The hit has opened a connection; of several it is the first that counts.
+    pub fn opened(&self, phases: Phases) {
+        self.phases.get_or_init(|| phases);
+    }
+
+    /// The phases of the connection that the hit has opened, if it has.
+    pub fn phases(&self) -> Option<Box<Phases>> {
+        self.phases.get().map(|phases| Box::new(*phases))
     }
 
     /// Bytes received.

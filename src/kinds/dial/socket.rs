@@ -56,9 +56,6 @@ pub struct Collector {
     pub wakeups: Rc<Wakeups>,
     /// What the kernel's stamps mean.
     pub stamps: Rc<Stamps>,
-    /// Whether what is asked may be asked again where there is no answer: a connection that was used just now need not
-    /// be looked at before it is used then.
-    pub asks_again: bool,
 }
 
 #[derive(Debug)]
@@ -147,11 +144,11 @@ impl Socket {
 
     /// Whether a socket that was left is to be looked at: once a wake-up, and not before the first.
     fn is_due(&self) -> bool {
-        let Some(Collector { wakeups, asks_again, .. }) = &self.collector else { return true };
+        let Some(Collector { wakeups, .. }) = &self.collector else { return true };
         let round = wakeups.round();
         let is_due = match self.traffic.is_asked() {
             true => round != self.asked.round,
-            false => !asks_again || wakeups.woke().saturating_duration_since(self.asked.at) > FRESH,
+            false => !self.traffic.asks_again.get() || wakeups.woke().saturating_duration_since(self.asked.at) > FRESH,
         };
         is_due && self.dry != Some(round)
     }

@@ -1,0 +1,106 @@
+//! One server: the way there, and the connections that wait for the next hit.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+
+use super::connection::{Answered, Connection, Lost};
+use super::expect::Judge;
+use super::pool::Pool;
+use super::request::Request;
+use super::url::Url;
+use crate::kinds::dial::{Dialer, Sharing, Tally, Traffic};
+use crate::target::Failure;
+
+/// What holds for all servers that a target speaks to.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How long a hit may take.
+    pub timeout: Duration,
+    /// Whether connections are used again.
+    pub keep_alive: bool,
+    /// Whether hits share the thread's wake-ups.
+    pub sharing: Sharing,
+}
+
+/// A scheme, host and port.
+#[derive(Debug)]
+pub struct Site {
+    dialer: Dialer,
+    pool: Pool,
+    keep_alive: bool,
+}
+
+impl Site {
+    /// The server of `url`, spoken to over `tls` where there is some.
+    ///
+    /// # Errors
+    /// The host has a name that no certificate can bear.
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, terms: &Terms) -> anyhow::Result<Self> {
+        let dialer = Dialer::new(url.host.clone(), url.port, tls, terms.timeout, terms.sharing.clone())?;
+        Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive })
+    }
+
+    /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
+    ///
+    /// # Errors
+    /// Where there was no answer.
+    pub async fn ask(&self, request: &Request, judge: &Judge, tally: &Tally) -> Result<Answered, Failure> {
+        let mut idle = self.pool.take(request.idempotent).await;
+        loop {
+            let was_idle = idle.is_some();
+            let asked = match idle.take() {
+                Some(connection) => self.ask_over(connection, request, judge, tally).await,
+                // Boxed, as it is large and seldom needed.
+                None => Box::pin(self.ask_anew(request, judge, tally)).await?,
+            };
+            match asked {
+                Ok(answered) => return Ok(answered),
+                Err(lost) if was_idle && lost.unsent => {}
+                Err(lost) if was_idle && lost.unanswered && request.idempotent => {}
+                Err(lost) => return Err(lost.into()),
+            }
+        }
+    }
+
+    /// Asks over a new connection, the phases of which are kept.
+    async fn ask_anew(
+        &self,
+        request: &Request,
+        judge: &Judge,
+        tally: &Tally,
+    ) -> Result<Result<Answered, Lost>, Failure> {
+        let traffic = Rc::new(Traffic::default());
+        let dialed = {
+            let _metered = tally.meter(&traffic);
+            self.dialer.dial(Rc::clone(&traffic)).await?
+        };
+        let connection = Connection::new(dialed.stream, traffic);
+        let begin = Instant::now();
+        let asked = self.ask_over(Box::new(connection), request, judge, tally).await;
+        let mut phases = dialed.phases;
+        let first = asked.as_ref().ok().and_then(|answered| answered.first);
+        phases.first_byte = first.map(|first| first.saturating_duration_since(begin));
+        tally.opened(phases);
+        Ok(asked)
+    }
+
+    /// Asks over a connection, and keeps it for another hit where that is possible.
+    async fn ask_over(
+        &self,
+        mut connection: Box<Connection>,
+        request: &Request,
+        judge: &Judge,
+        tally: &Tally,
+    ) -> Result<Answered, Lost> {
+        let _metered = tally.meter(&connection.traffic);
+        let answered = connection.ask(request, judge).await?;
+        tally.end(answered.ended);
+        if answered.persists && self.keep_alive {
+            self.pool.put(connection);
+        }
+        Ok(answered)
+    }
+}
