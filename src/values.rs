@@ -4,7 +4,7 @@
 //! is kept doesn't depend on the order in which values come: of too many names
 //! the first in byte order stand, of a name's units the first. So intervals,
 //! threads and servers merge to what they would have been as one, and a name
-//! that is there has all of its values. What is not kept is counted.
+//! that is there lacks no value of its unit. What is not kept is counted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub const MAX_VALUE: f64 = 1e100;
 /// The values of a test.
 ///
 /// ```
-/// use canihaz::{Outcome, Value, Worker, numbered};
+/// use canihaz::{Outcome, Value, Worker};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), canihaz::Error> {

@@ -126,6 +126,7 @@ struct Number<'a> {
 
 impl<'a> Hits<'a> {
     fn of(summary: &Summary, tally: &'a Tally) -> Self {
+        let taken = tally.values.as_ref().filter(|values| values.iter().len() > 0);
         Self {
             planned: tally.planned(),
             ok: tally.ok,
@@ -144,7 +145,7 @@ impl<'a> Hits<'a> {
             bytes_out: tally.bytes_out,
             connections: tally.connections.as_ref().map(|connections| connections.opened),
             phases: tally.connections.as_deref().map(phases),
-            values: tally.values.as_ref().map(|values| values.iter().map(number).collect()),
+            values: taken.map(|values| values.iter().map(number).collect()),
             values_dropped: tally.values_dropped(),
             generator_limited: tally.generator_limited(),
             truncated: tally.truncated(),
@@ -176,6 +177,7 @@ fn is_false(mark: &bool) -> bool {
 mod tests {
     use super::super::sample;
     use super::*;
+    use crate::target::Value;
 
     #[test]
     fn a_prefix_stands_before_the_seeds_name_alone() {
@@ -212,6 +214,13 @@ mod tests {
         assert_eq!(value["values"]["queued"], queued);
         assert_eq!(value["values"]["time"]["unit"], "s");
         assert_eq!((&value["values_dropped"], &value["insecure"]), (&1.into(), &true.into()));
+
+        let mut nothing = sample::idle("a");
+        let Measured::Test(tally) = &mut nothing.measured else { unreachable!("it is a test") };
+        let value = Value { name: String::from("a"), value: f64::NAN, unit: String::new() };
+        tally.values.get_or_insert_default().record(&value);
+        let text = object(&nothing, None);
+        assert!(text.contains(r#""values_dropped":1"#) && !text.contains(r#""values":"#), "{text}");
 
         let plain = object(&sample::test("a"), None);
         for field in ["connections", "phases", "values", "values_dropped", "insecure"] {

@@ -4,9 +4,11 @@
 //! what the columns are stands above the first of a minute. When a test's
 //! minute is over, a block sums it up: its histograms are merged, not its
 //! percentiles averaged; phases of new connections, and values that hits
-//! brought back, stand below them where there were some. The runner itself is silent unless
-//! something has gone wrong. It is for terminals: of another run it only
-//! shows what that left when it was killed.
+//! brought back, stand below them where there were some. The runner itself is
+//! silent unless something has gone wrong. It is for terminals: of another run
+//! it only shows what that left when it was killed.
+
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,9 +20,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use super::units::{self, counted, size};
 use super::{Destination, Occasion, Refusal};
 use crate::keys::Keys;
-use crate::latency::Latency;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
-use crate::values::{Spread, Values};
 
 /// Tests whose minute is summed up; each takes up to 2 MB while it lasts, so
 /// the rest have their lines alone. Terminals hold fewer.
@@ -190,10 +190,10 @@ impl<W> Log<W> {
         let [asked, sent] = [tally.asked, tally.sent].map(|hits| units::rate(minute.rate(hits)));
         let _ = writeln!(block, "  sent {sent}/s of {asked}/s asked");
         if tally.response.count() > 0 {
-            block.push_str(&table(tally));
+            block.push_str(&table::times(tally));
         }
         if let Some(values) = tally.values.as_ref().filter(|values| values.iter().len() > 0) {
-            block.push_str(&numbers(values));
+            block.push_str(&table::values(values));
         }
         if let Some(dropped) = dropped(tally) {
             let _ = writeln!(block, "  {dropped}");
@@ -223,52 +223,6 @@ impl<W> Log<W> {
 fn key(summary: &Summary) -> (DateTime<Utc>, u32, String) {
     let minute = summary.start.duration_trunc(TimeDelta::minutes(1)).unwrap_or(summary.start);
     (minute, summary.copy, summary.test.clone())
-}
-
-/// Each distribution in a row of its own, the names of the columns above; phases of new connections below their number.
-fn table(tally: &Tally) -> String {
-    let mark = if tally.is_marked() { MARK } else { " " };
-    let phases: Vec<_> = tally.connections.iter().flat_map(|connections| connections.phases()).collect();
-    let width = if phases.is_empty() { "response".len() } else { "first byte".len() };
-    let mut table = format!("  {:width$}", "");
-    for column in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
-        let _ = write!(table, "{column:>9} ");
-    }
-    let row = |table: &mut String, name: &str, latency: &Latency| {
-        let _ = write!(table, "\n  {name:width$}");
-        let quantiles = [0.5, 0.9, 0.99, 0.999].map(|share| latency.quantile(share));
-        for time in [latency.mean()].into_iter().chain(quantiles).chain([latency.max()]) {
-            let _ = write!(table, "{:>9}{mark}", units::time(time));
-        }
-    };
-    for (name, latency) in tally.latencies() {
-        row(&mut table, name, latency);
-    }
-    if let Some(connections) = &tally.connections {
-        let _ = write!(table, "\n  {}", counted(connections.opened, "new connection"));
-    }
-    for (name, latency) in phases {
-        row(&mut table, &name.replace('_', " "), latency);
-    }
-    without_ends(&table)
-}
-
-/// What hits brought back, a name a row.
-fn numbers(values: &Values) -> String {
-    let width = values.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max("values".len());
-    let [mean, min, max, count] = ["mean", "min", "max", "count"];
-    let mut table = format!("  {:width$}{mean:>12}{min:>12}{max:>12}{count:>9}", "values");
-    for (name, spread) in values.iter() {
-        let [mean, min, max] = [spread.mean(), spread.min, spread.max].map(units::number);
-        let Spread { count, unit, .. } = spread;
-        let _ = write!(table, "\n  {name:width$}{mean:>12}{min:>12}{max:>12}{count:>9}  {unit}");
-    }
-    without_ends(&table)
-}
-
-/// The lines without the spaces that part columns, which are not wanted behind the last.
-fn without_ends(table: &str) -> String {
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// The values that were not taken; `None` when all were.
