@@ -1,0 +1,150 @@
+//! Every key that is read is told of, and README tells of them as they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::kinds;
+
+/// What makes README's tables anew.
+const RENEW: &str = "BLESS=1 cargo test --lib page";
+/// A key that nobody asks for, nor one that looks like it.
+const UNKNOWN: &str = "no_reader_asks_for_this";
+
+/// Every key that the reader of `page` asks for in the table `table` (`` or `expect.`), and in the tables within.
+fn asked(page: &Page, table: &str) -> Vec<String> {
+    let fault = page.wrong(&format!("{table}{UNKNOWN}"), "0");
+    let known = fault.as_ref().and_then(|fault| fault.right.strip_prefix("the known ones are "));
+    let mut names = Vec::new();
+    for key in known.into_iter().flat_map(|known| known.split(", ")) {
+        let name = format!("{table}{key}");
+        let within = asked(page, &format!("{name}."));
+        names.extend(if within.is_empty() { vec![name] } else { within });
+    }
+    names
+}
+
+fn is_told_by(name: &str, key: &Key) -> bool {
+    key.name.strip_suffix('*').map_or(name == key.name, |table| name.starts_with(table))
+}
+
+#[test]
+fn every_key_that_is_read_is_on_its_page_and_no_other() {
+    let [common, pages @ ..] = kinds::PAGES else { panic!("a page of what all kinds share, and one a kind") };
+    let mut wrong = Vec::new();
+    for page in pages {
+        let told: Vec<&Key> = common.keys().chain(page.keys()).collect();
+        let asked = asked(page, "");
+        for name in &asked {
+            match told.iter().filter(|key| is_told_by(name, key)).count() {
+                0 => wrong.push(format!("`{name}` of {} is read, but stands in no `KEYS`", page.name)),
+                1 => {}
+                _ => wrong.push(format!("`{name}` of {} stands in `KEYS` twice", page.name)),
+            }
+        }
+        for key in told.iter().filter(|key| !asked.iter().any(|name| is_told_by(name, key))) {
+            wrong.push(format!("`{}` stands in the `KEYS` of {}, but is not read", key.name, page.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_a_key_takes_is_what_the_reader_says() {
+    let page = kinds::PAGES.iter().find(|page| page.name == "http").unwrap();
+    #[track_caller]
+    fn check(page: &Page, name: &'static str, expect: &str) {
+        let key = Key { name, meaning: "", default: "" };
+        assert!(page.takes(&key).contains(expect), "{name}: {}", page.takes(&key));
+    }
+    check(page, "timeout", "from 1ms to 50s");
+    check(page, "keep_alive", "true or false");
+    check(page, "expect.status", "from 100 to 599");
+    check(page, "kind", "\"http\" or \"loopback\"");
+}
+
+#[test]
+fn nothing_in_a_message_is_a_mark() {
+    assert_eq!(escape("a|b_c `d`"), "a\\|b\\_c \\`d\\`");
+}
+
+/// README, its path, and the part of it that tells of types.
+fn readme() -> (PathBuf, String, std::ops::Range<usize>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let [begin, end] = ["\n### Types\n", "\n### Destinations\n"].map(|heading| text.find(heading).unwrap());
+    (path, text, begin..end)
+}
+
+#[test]
+fn readmes_tables_are_made_from_the_code() {
+    let (path, text, _) = readme();
+    let mut renewed = text.clone();
+    for page in kinds::PAGES {
+        let marker = format!("<!-- keys of {} -->\n", page.name);
+        let begin = renewed.find(&marker).unwrap_or_else(|| panic!("README has no {marker}")) + marker.len();
+        let length = renewed[begin..].find("<!-- end -->").unwrap_or_else(|| panic!("no end of {marker}"));
+        renewed.replace_range(begin..begin + length, &format!("\n{}\n", page.table()));
+    }
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, renewed).unwrap();
+    } else {
+        let stale: Vec<_> = renewed.lines().filter(|line| !text.lines().any(|other| other == *line)).collect();
+        assert!(
+            renewed == text,
+            "README's tables are not what the code says; renew them: {RENEW}\n{}",
+            stale.join("\n")
+        );
+    }
+}
+
+/// The examples of types in a part of README.
+fn examples(part: &str) -> Vec<&str> {
+    part.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn readme_has_a_page_a_kind() {
+    let (_, text, types) = readme();
+    for page in &kinds::PAGES[1..] {
+        let name = page.name;
+        let heading = format!("\n#### The kind `{name}`\n");
+        let begin = text[types.clone()].find(&heading).unwrap_or_else(|| panic!("README has no{heading}"));
+        let rest = &text[types.clone()][begin + heading.len()..];
+        let own = rest.split("\n#### ").next().unwrap();
+        assert!(text[types.clone()].contains(&format!("(#the-kind-{name})")), "nothing leads to{heading}");
+        assert!(own.contains(&format!("<!-- keys of {name} -->")), "no table of keys below{heading}");
+        let of_it = examples(own).into_iter().filter(|example| example.contains(page.head)).count();
+        assert!(of_it >= 2, "a smallest and a fuller example below{heading}");
+    }
+}
+
+/// Makes the files that the values of an example name, as `tests/data/pages` has them, or else with some line.
+fn make_files(folder: &Path, value: &toml::Value, key: &str) {
+    match value {
+        toml::Value::Table(table) => table.iter().for_each(|(key, value)| make_files(folder, value, key)),
+        toml::Value::Array(values) => values.iter().for_each(|value| make_files(folder, value, key)),
+        toml::Value::String(name) if !name.contains('/') => {
+            let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pages").join(name);
+            if sample.is_file() {
+                fs::copy(sample, folder.join(name)).unwrap();
+            } else if key.ends_with("file") {
+                fs::write(folder.join(name), "sesame\n").unwrap();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn readmes_examples_of_types_are_sound() {
+    let (_, text, types) = readme();
+    for example in examples(&text[types]) {
+        let folder = tempfile::tempdir().unwrap();
+        let value = example.parse().map(toml::Value::Table).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        make_files(folder.path(), &value, "");
+        let (_, faults) = kinds::read("example", &folder.path().join("example.toml"), example);
+        let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        assert!(faults.is_empty(), "{}\nin the example of README\n{example}", faults.join("\n"));
+    }
+}
