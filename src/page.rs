@@ -22,7 +22,8 @@ pub struct Key {
     pub name: &'static str,
     /// What it says, in a few words, with `code` as in README.
     pub meaning: &'static str,
-    /// What holds without it, likewise; "needed" where a file must have it.
+    /// What holds without it, likewise: a value as a file would have it, in backticks, where there is one; "none", or
+    /// "needed" where a file must have it.
     pub default: &'static str,
 }
 
@@ -47,7 +48,8 @@ impl Page {
 
     /// What `key` takes, in the reader's words; nothing where it is told elsewhere.
     pub fn takes(&self, key: &Key) -> String {
-        self.wrong(key.name, NOTHING).map(|fault| fault.right).unwrap_or_default()
+        let known = self.wrong(key.name, NOTHING).filter(|fault| !fault.seen.starts_with("unknown"));
+        known.map(|fault| fault.right).unwrap_or_default()
     }
 
     /// The keys as README's table.

@@ -2,9 +2,9 @@
 //!
 //! A *type* is a named, configured kind: `types.d/NAME.toml`. What every kind
 //! shares (overtime, when_busy, arrivals, grace) is read here, the rest by the
-//! kind itself. A new kind is a module, a line in `KINDS`, and what the
-//! compiler then asks for. Kinds don't know each other; where one is made of
-//! two, as `loopback` is, they are put together here.
+//! kind itself. A new kind is a module, a line in `KINDS`, one in `PAGES`, a
+//! page in README, and what the compiler then asks for. Kinds don't know each
+//! other; where one is made of two, as `loopback` is, they are put together here.
 
 mod dial;
 pub mod http;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::kinds;
+use crate::{kinds, settings};
 
 /// What makes README's tables anew.
 const RENEW: &str = "BLESS=1 cargo test --lib page";
@@ -31,9 +31,10 @@ fn is_told_by(name: &str, key: &Key) -> bool {
 #[test]
 fn every_key_that_is_read_is_on_its_page_and_no_other() {
     let [common, pages @ ..] = kinds::PAGES else { panic!("a page of what all kinds share, and one a kind") };
+    let pages = pages.iter().map(|page| (page, common.keys().chain(page.keys()).collect::<Vec<_>>()));
+    let settings = &settings::PAGE;
     let mut wrong = Vec::new();
-    for page in pages {
-        let told: Vec<&Key> = common.keys().chain(page.keys()).collect();
+    for (page, told) in pages.chain([(settings, settings.keys().collect())]) {
         let asked = asked(page, "");
         for name in &asked {
             match told.iter().filter(|key| is_told_by(name, key)).count() {
@@ -42,7 +43,11 @@ fn every_key_that_is_read_is_on_its_page_and_no_other() {
                 _ => wrong.push(format!("`{name}` of {} stands in `KEYS` twice", page.name)),
             }
         }
-        for key in told.iter().filter(|key| !asked.iter().any(|name| is_told_by(name, key))) {
+        let is_read = |key: &Key| {
+            // A table may be told of itself, too.
+            asked.iter().any(|name| is_told_by(name, key) || name.starts_with(&format!("{}.", key.name)))
+        };
+        for key in told.iter().filter(|key| !is_read(key)) {
             wrong.push(format!("`{}` stands in the `KEYS` of {}, but is not read", key.name, page.name));
         }
     }
@@ -60,7 +65,7 @@ fn what_a_key_takes_is_what_the_reader_says() {
     check(page, "timeout", "from 1ms to 50s");
     check(page, "keep_alive", "true or false");
     check(page, "expect.status", "from 100 to 599");
-    check(page, "kind", "\"http\" or \"loopback\"");
+    check(page, "kind", "\"loopback\"");
 }
 
 #[test]
@@ -80,7 +85,7 @@ fn readme() -> (PathBuf, String, std::ops::Range<usize>) {
 fn readmes_tables_are_made_from_the_code() {
     let (path, text, _) = readme();
     let mut renewed = text.clone();
-    for page in kinds::PAGES {
+    for page in kinds::PAGES.iter().chain([&settings::PAGE]) {
         let marker = format!("<!-- keys of {} -->\n", page.name);
         let begin = renewed.find(&marker).unwrap_or_else(|| panic!("README has no {marker}")) + marker.len();
         let length = renewed[begin..].find("<!-- end -->").unwrap_or_else(|| panic!("no end of {marker}"));
@@ -136,15 +141,51 @@ fn make_files(folder: &Path, value: &toml::Value, key: &str) {
     }
 }
 
+/// A folder with the files that an example names.
+fn folder_for(example: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let value = example.parse().map(toml::Value::Table).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    make_files(folder.path(), &value, "");
+    folder
+}
+
 #[test]
 fn readmes_examples_of_types_are_sound() {
     let (_, text, types) = readme();
     for example in examples(&text[types]) {
-        let folder = tempfile::tempdir().unwrap();
-        let value = example.parse().map(toml::Value::Table).unwrap_or_else(|error| panic!("{error}\n{example}"));
-        make_files(folder.path(), &value, "");
+        let folder = folder_for(example);
         let (_, faults) = kinds::read("example", &folder.path().join("example.toml"), example);
         let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
         assert!(faults.is_empty(), "{}\nin the example of README\n{example}", faults.join("\n"));
     }
+}
+
+/// The default of `key` as a line of a file, where a file could have it.
+fn default_line(key: &Key) -> Option<String> {
+    let value = key.default.strip_prefix('`')?.strip_suffix('`')?;
+    let line = format!("{} = {value}\n", key.name);
+    line.parse::<toml::Table>().is_ok().then_some(line)
+}
+
+#[test]
+fn a_default_is_what_holds_without_the_key() {
+    let (_, text, types) = readme();
+    let mut tried = 0;
+    for page in kinds::PAGES {
+        let example = examples(&text[types.clone()]).into_iter().find(|example| example.contains(page.head)).unwrap();
+        let folder = folder_for(example);
+        let read = |text: &str| kinds::read("x", &folder.path().join("x.toml"), text);
+        let without = read(example);
+        assert_eq!(without.1, [], "{example}");
+        for line in page.keys().filter_map(default_line) {
+            assert_eq!(read(&format!("{line}{example}")), without, "of {}, {line}", page.name);
+            tried += 1;
+        }
+    }
+    for line in settings::PAGE.keys().filter_map(default_line) {
+        let (with, faults) = settings::Settings::parse(Path::new("x"), &line).unwrap();
+        assert_eq!((with, faults.as_slice()), (settings::Settings::default(), [].as_slice()), "{line}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
 }
