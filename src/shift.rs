@@ -353,6 +353,38 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// An alarm in front of which nobody sleeps.
+    struct Still(Instant);
+
+    impl Alarm for Still {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        async fn ring(&mut self, _: Wake) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn hits_share_a_wake_up_only_as_far_as_there_are_places_for_half_of_them() {
+        let now = Instant::now();
+        // A hit each 10 ms.
+        let wake = |overtime, window| {
+            let pacer = Pacer::new(pace(6000), now, now + window, 1);
+            let script = Script { hit: |_| Duration::ZERO, in_flight: Cell::default(), most: Cell::default() };
+            let terms = Terms { overtime, ..WAIT };
+            let shift = Shift::new(Rc::new(script), terms, pacer, now + window, Rc::default(), Still(now));
+            (shift.look_again(now), now + window)
+        };
+        for (overtime, expect) in [(1, 0), (2, 10), (3, 10), (10, 50), (1000, 5000)] {
+            assert_eq!(wake(overtime, ms(60_000)).0.patience, ms(expect), "{overtime}");
+        }
+        // Not beyond half of what is left until no hit may start: a hit that is due must not be missed for it.
+        let (last, end) = wake(1_000_000, ms(60_000));
+        assert_eq!(last.patience, (end - last.at) / 2);
+    }
+
     /// Works through a "minute" of `window` that has as many hits as asked, and tells what came of them.
     fn work(
         frequency: u64,
