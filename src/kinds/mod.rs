@@ -158,7 +158,8 @@ impl Kind {
     /// Whether its hits don't check whom they are done to, which summaries say.
     pub fn insecure(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Loopback(_) => false,
+            Self::Http(settings) => settings.dial.insecure,
+            Self::Loopback(_) => false,
         }
     }
 
