@@ -32,8 +32,8 @@ pub struct Key {
 pub struct Page {
     /// What the keys are of, as in `<!-- keys of http -->`.
     pub name: &'static str,
-    /// The line that makes a file one of this kind: `kind = "http"`.
-    pub head: &'static str,
+    /// The least that such a file says, a key a line: `kind = "loopback"`.
+    pub least: &'static str,
     /// The keys, in parts, each of which stands where it is read.
     pub parts: &'static [&'static [Key]],
     /// Reads a text as such a file, and gives back what is wrong with it.
@@ -64,16 +64,17 @@ impl Page {
 
     /// What is wrong with a file in which the key `name` has this value; `None` when nothing is, or something else.
     fn wrong(&self, name: &str, value: &str) -> Option<Fault> {
-        // No file has two kinds.
-        let head = if name == "kind" { "" } else { self.head };
+        // No file says the same twice.
+        let others = self.least.lines().filter(|line| line.split_once(" = ").is_none_or(|(key, _)| key != name));
+        let others = others.collect::<Vec<_>>().join("\n");
         let last = name.rsplit('.').next().unwrap_or(name);
         // Whether the table it stands in is one or a list of them is for the reader to say.
-        let one = format!("{head}\n{name} = {value}\n");
-        let list = name.split_once('.').map(|(table, name)| format!("{head}\n{table} = [{{ {name} = {value} }}]\n"));
+        let one = format!("{name} = {value}\n{others}");
+        let list = name.split_once('.').map(|(table, name)| format!("{table} = [{{ {name} = {value} }}]\n{others}"));
         let faults = [Some(one), list].into_iter().flatten().flat_map(|text| (self.read)(&text));
         faults
             .into_iter()
-            .find(|fault| fault.at.is_some_and(|at| at.0 == 2) && fault.seen.contains(&format!("{last}\"")))
+            .find(|fault| fault.at.is_some_and(|at| at.0 == 1) && fault.seen.contains(&format!("{last}\"")))
     }
 }
 
@@ -81,7 +82,7 @@ impl Page {
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
-        if matches!(c, '|' | '<' | '*' | '_' | '`' | '\\') {
+        if matches!(c, '|' | '<' | '*' | '`' | '\\') {
             escaped.push('\\');
         }
         escaped.push(c);

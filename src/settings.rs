@@ -25,7 +25,7 @@ const NOW: &str = "its default is used";
 /// What canihaz.toml can say.
 pub const PAGE: Page = Page {
     name: FILE,
-    head: "",
+    least: "",
     parts: &[KEYS],
     read: |text| Settings::parse(Path::new(FILE), text).map_or_else(|fault| vec![fault], |(_, faults)| faults),
 };

@@ -86,9 +86,9 @@ const KINDS: &[(&str, Read)] = &[
 
 /// What types can say: first what all kinds share, then what each has besides.
 pub const PAGES: &[Page] = &[
-    Page { name: "every kind", head: "kind = \"loopback\"", parts: &[KEYS], read: faults },
-    Page { name: "http", head: "kind = \"http\"", parts: http::KEYS, read: faults },
-    Page { name: "loopback", head: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
+    Page { name: "every kind", least: "kind = \"loopback\"", parts: &[KEYS], read: faults },
+    Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
+    Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
 ];
 
 /// What every kind reads.

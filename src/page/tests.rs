@@ -70,7 +70,7 @@ fn what_a_key_takes_is_what_the_reader_says() {
 
 #[test]
 fn nothing_in_a_message_is_a_mark() {
-    assert_eq!(escape("a|b_c `d`"), "a\\|b\\_c \\`d\\`");
+    assert_eq!(escape("a|b*c `d`"), "a\\|b\\*c \\`d\\`");
 }
 
 /// README, its path, and the part of it that tells of types.
@@ -108,6 +108,11 @@ fn examples(part: &str) -> Vec<&str> {
     part.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
+/// Whether an example is of the kind that `page` tells of; of any kind, if it tells of all.
+fn is_of(example: &str, page: &Page) -> bool {
+    page.name == kinds::PAGES[0].name || example.contains(&format!("kind = \"{}\"\n", page.name))
+}
+
 #[test]
 fn readme_has_a_page_a_kind() {
     let (_, text, types) = readme();
@@ -119,22 +124,28 @@ fn readme_has_a_page_a_kind() {
         let own = rest.split("\n#### ").next().unwrap();
         assert!(text[types.clone()].contains(&format!("(#the-kind-{name})")), "nothing leads to{heading}");
         assert!(own.contains(&format!("<!-- keys of {name} -->")), "no table of keys below{heading}");
-        let of_it = examples(own).into_iter().filter(|example| example.contains(page.head)).count();
+        let of_it = examples(own).into_iter().filter(|example| is_of(example, page)).count();
         assert!(of_it >= 2, "a smallest and a fuller example below{heading}");
     }
 }
 
-/// Makes the files that the values of an example name, as `tests/data/pages` has them, or else with some line.
-fn make_files(folder: &Path, value: &toml::Value, key: &str) {
+/// Makes the files that the values of an example name: as `tests/data/pages` has them, else a certificate, its key, or
+/// some line.
+fn make_files(folder: &Path, value: &toml::Value, key: &str, identity: &(String, String)) {
     match value {
-        toml::Value::Table(table) => table.iter().for_each(|(key, value)| make_files(folder, value, key)),
-        toml::Value::Array(values) => values.iter().for_each(|value| make_files(folder, value, key)),
+        toml::Value::Table(table) => table.iter().for_each(|(key, value)| make_files(folder, value, key, identity)),
+        toml::Value::Array(values) => values.iter().for_each(|value| make_files(folder, value, key, identity)),
         toml::Value::String(name) if !name.contains('/') => {
             let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pages").join(name);
             if sample.is_file() {
                 fs::copy(sample, folder.join(name)).unwrap();
             } else if key.ends_with("file") {
-                fs::write(folder.join(name), "sesame\n").unwrap();
+                let text = match key {
+                    "ca_file" | "certificate_file" => identity.0.as_str(),
+                    "key_file" => &identity.1,
+                    _ => "sesame\n",
+                };
+                fs::write(folder.join(name), text).unwrap();
             }
         }
         _ => {}
@@ -145,7 +156,9 @@ fn make_files(folder: &Path, value: &toml::Value, key: &str) {
 fn folder_for(example: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let value = example.parse().map(toml::Value::Table).unwrap_or_else(|error| panic!("{error}\n{example}"));
-    make_files(folder.path(), &value, "");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["host".to_owned()]).unwrap().self_signed(&key).unwrap();
+    make_files(folder.path(), &value, "", &(certificate.pem(), key.serialize_pem()));
     folder
 }
 
@@ -172,7 +185,7 @@ fn a_default_is_what_holds_without_the_key() {
     let (_, text, types) = readme();
     let mut tried = 0;
     for page in kinds::PAGES {
-        let example = examples(&text[types.clone()]).into_iter().find(|example| example.contains(page.head)).unwrap();
+        let example = examples(&text[types.clone()]).into_iter().find(|example| is_of(example, page)).unwrap();
         let folder = folder_for(example);
         let read = |text: &str| kinds::read("x", &folder.path().join("x.toml"), text);
         let without = read(example);

@@ -29,7 +29,8 @@ use tokio_rustls::TlsConnector;
 
 pub use basic::basic;
 pub use host::Host;
-pub use settings::{Settings, Way};
+pub use proxy::KEYS as PROXY_KEYS;
+pub use settings::{KEYS, Settings, Way};
 pub use stream::Stream;
 pub use tls::detail;
 pub use traffic::{Tally, Traffic};

@@ -45,7 +45,7 @@ use site::{Site, Terms};
 use sites::Sites;
 
 /// What a type of this kind can say; each part stands where it is read.
-pub const KEYS: &[&[Key]] = &[settings::KEYS, expect::KEYS];
+pub const KEYS: &[&[Key]] = &[settings::KEYS, expect::KEYS, super::dial::KEYS, super::dial::PROXY_KEYS];
 
 /// An HTTP server, and what to ask it.
 #[derive(Debug)]
