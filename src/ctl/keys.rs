@@ -28,29 +28,33 @@ impl Keys {
     pub fn run(self) -> Exit {
         let own = PAGES[1..].iter().filter(|page| self.kind.as_deref() == Some(page.name));
         let pages: Vec<&Page> = own.chain(&PAGES[..1]).collect();
-        let widest = pages.iter().flat_map(|page| page.keys()).map(|key| key.name.len()).max().unwrap_or_default();
-        let parts: Vec<String> = pages.iter().map(|page| text(page, widest + 4)).collect();
         // A closed pipe is no error.
-        let _ = std::io::stdout().write_all(parts.join("\n").as_bytes());
+        let _ = std::io::stdout().write_all(text(&pages).as_bytes());
         Exit::Done
     }
 }
 
-/// The keys of a page, what they mean beginning at `column`, and what they take a little behind it.
-fn text(page: &Page, column: usize) -> String {
-    let mut text = format!("keys of {}:\n", page.name);
-    for key in page.keys() {
-        let takes = match key.default {
-            "none" => page.takes(key),
-            "needed" => format!("{}; needed", page.takes(key)),
-            default => format!("{}; default {default}", page.takes(key)),
-        };
-        let mut name = format!("  {}", key.name);
-        for (said, column) in [(key.meaning, column), (&takes, column + 2)] {
-            for line in wrapped(&said.replace('`', ""), WIDTH - column) {
-                text.push_str(format!("{name:column$}{line}").trim_end());
-                text.push('\n');
-                name.clear();
+/// The keys of some pages: beside each what it means, and below that what it takes.
+fn text(pages: &[&Page]) -> String {
+    let longest = pages.iter().flat_map(|page| page.keys()).map(|key| key.name.len()).max().unwrap_or_default();
+    let column = longest + 4;
+    let mut text = String::new();
+    for (number, page) in pages.iter().enumerate() {
+        text.push_str(if number == 0 { "" } else { "\n" });
+        text.push_str(&format!("keys of {}:\n", page.name));
+        for key in page.keys() {
+            let takes = match key.default {
+                "none" => page.takes(key),
+                "needed" => format!("{}; needed", page.takes(key)),
+                default => format!("{}; default {default}", page.takes(key)),
+            };
+            let mut name = format!("  {}", key.name);
+            for (said, column) in [(key.meaning, column), (&takes, column + 2)] {
+                for line in wrapped(&said.replace('`', ""), WIDTH - column) {
+                    text.push_str(format!("{name:column$}{line}").trim_end());
+                    text.push('\n');
+                    name.clear();
+                }
             }
         }
     }
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn keys_fit_a_terminal() {
         for page in PAGES {
-            let text = text(page, 24);
+            let text = text(&[page]);
             assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
             assert!(page.keys().all(|key| text.contains(&format!("\n  {} ", key.name))), "{text}");
         }
