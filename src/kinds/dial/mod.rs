@@ -29,8 +29,7 @@ use tokio_rustls::TlsConnector;
 
 pub use basic::basic;
 pub use host::Host;
-pub use proxy::KEYS as PROXY_KEYS;
-pub use settings::{KEYS, Settings, Way};
+pub use settings::{Settings, Way};
 pub use stream::Stream;
 pub use tls::detail;
 pub use traffic::{Tally, Traffic};
@@ -42,6 +41,10 @@ use proxy::Proxy;
 use socket::{Collector, Connected, Socket};
 use stamps::Stamps;
 use traffic::Doing;
+
+// What types can say of it.
+pub use proxy::KEYS as PROXY_KEYS;
+pub use settings::KEYS;
 
 /// Whom to speak to.
 #[derive(Clone, Debug)]
