@@ -32,7 +32,7 @@ pub use host::Host;
 pub use settings::{Settings, Way};
 pub use stream::Stream;
 pub use tls::detail;
-pub use traffic::{Tally, Traffic};
+pub use traffic::{Doing, Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};
 use crate::wakeups::Wakeups;
@@ -40,7 +40,6 @@ use names::Names;
 use proxy::Proxy;
 use socket::{Collector, Connected, Socket};
 use stamps::Stamps;
-use traffic::Doing;
 
 // What types can say of it.
 pub use proxy::KEYS as PROXY_KEYS;

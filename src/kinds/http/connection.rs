@@ -221,6 +221,7 @@ impl From<Lost> for Failure {
     }
 }
 
-fn is_of_tls(error: &io::Error) -> bool {
+/// Whether it is TLS that failed, and not what it goes over.
+pub fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }

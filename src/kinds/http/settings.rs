@@ -9,6 +9,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 
 use super::expect::Expect;
+use super::h2;
 use super::url::Url;
 use crate::fault::quote;
 use crate::keys::Keys;
@@ -37,6 +38,11 @@ pub const KEYS: &[Key] = &[
     Key { name: "basic.password_file", meaning: "the file that has the password, in one line", default: "none" },
     Key { name: "bearer_file", meaning: "the file that has a token, in one line", default: "none" },
     Key { name: "keep_alive", meaning: "`false`: a new connection for each hit", default: "`true`" },
+    Key {
+        name: "http2",
+        meaning: "whether HTTP/2 is spoken: where an https server agrees, never, or always, also in the clear",
+        default: "`\"alpn\"`",
+    },
 ];
 
 /// Everything about a hit.
@@ -54,10 +60,39 @@ pub struct Settings {
     pub timeout: Duration,
     /// Whether a connection is used again.
     pub keep_alive: bool,
+    /// Whether HTTP/2 is spoken.
+    pub http2: Http2,
     /// What is expected of the answer.
     pub expect: Expect,
     /// How connections are got.
     pub dial: dial::Settings,
+}
+
+/// When HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Http2 {
+    /// Where a server chooses it in the TLS handshake; HTTP/1.1 elsewhere, and in the clear.
+    #[default]
+    Alpn,
+    /// Never.
+    Never,
+    /// Always: a server that doesn't speak it fails the hits.
+    PriorKnowledge,
+}
+
+impl Http2 {
+    /// The values of the key `http2`.
+    const NAMES: &[(&str, Self)] =
+        &[("alpn", Self::Alpn), ("never", Self::Never), ("prior-knowledge", Self::PriorKnowledge)];
+
+    /// Whether it may be spoken to a server over `tls`, or in the clear.
+    pub const fn may_be_spoken(self, tls: bool) -> bool {
+        match self {
+            Self::Alpn => tls,
+            Self::Never => false,
+            Self::PriorKnowledge => true,
+        }
+    }
 }
 
 impl Settings {
@@ -71,9 +106,13 @@ impl Settings {
         let body = body(keys);
         let authorization = authorization(keys, &named);
         let keep_alive = keys.boolean("keep_alive").unwrap_or(true);
+        let http2 = keys.choice("http2", Http2::NAMES).unwrap_or_default();
         let timeout = timeout(keys);
         let dial = dial::Settings::read_with_proxy(keys);
         let expect = keys.table("expect", Expect::read).unwrap_or_default();
+        if let Some(url) = &url {
+            check_http2(keys, http2, url, &named, &dial);
+        }
         let url = url.filter(|_| keys.is_sound())?;
 
         let mut headers = HeaderMap::new();
@@ -89,7 +128,7 @@ impl Settings {
         if !keep_alive {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Some(Self { url, method, headers, body: body.unwrap_or_default(), timeout, keep_alive, expect, dial })
+        Some(Self { url, method, headers, body: body.unwrap_or_default(), timeout, keep_alive, http2, expect, dial })
     }
 
     /// A plain GET of `/` from `address`.
@@ -106,6 +145,7 @@ impl Settings {
             body: Bytes::new(),
             timeout,
             keep_alive: true,
+            http2: Http2::Never,
             expect: Expect::default(),
             dial: dial::Settings::default(),
         }
@@ -142,6 +182,16 @@ fn headers(keys: &mut Keys<'_>) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Refuses what HTTP/2 can't do, where it may be spoken.
+fn check_http2(keys: &mut Keys<'_>, http2: Http2, url: &Url, headers: &HeaderMap, dial: &dial::Settings) {
+    if http2.may_be_spoken(url.tls) && !headers.get(HOST).is_none_or(h2::can_be_asked) {
+        keys.refuse_key("headers", "the value of header \"Host\"", "a host that HTTP/2 can ask for, as in \"host:81\"");
+    }
+    if http2 == Http2::PriorKnowledge && !url.tls && dial.proxy().is_some() {
+        keys.refuse_key("http2", "\"prior-knowledge\" through a proxy in the clear", "an https url, or no proxy");
+    }
 }
 
 fn body(keys: &mut Keys<'_>) -> Option<Bytes> {
