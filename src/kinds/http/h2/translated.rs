@@ -77,14 +77,16 @@ mod tests {
                 let request = translated.head(head.as_bytes(), tls);
                 let seen = request.as_ref().map(|request| {
                     let headers = request.headers().iter();
-                    let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+                    let headers: Vec<_> =
+                        headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
                     (format!("{} {}", request.method(), request.uri()), headers)
                 });
                 assert_eq!(seen, expect.map(|(first, headers)| (first.to_owned(), headers.to_vec())), "{head}");
             }
         }
         check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", false, Some(("GET http://a/", &[])));
-        let of_connections = "connection: close\r\nkeep-alive: 5\r\nte: trailers\r\nupgrade: x\r\nproxy-connection: x\r\n";
+        let of_connections =
+            "connection: close\r\nkeep-alive: 5\r\nte: trailers\r\nupgrade: x\r\nproxy-connection: x\r\n";
         check(
             &format!("POST /a?b=c HTTP/1.1\r\nhost: a:81\r\nX-a: b: c\r\n{of_connections}x-a: d\r\n\r\n"),
             true,
