@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
+use super::cookies::{Jar, Now, path_of};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
@@ -27,6 +28,8 @@ pub struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
     last: LastHead,
+    /// The cookies that came over it, where they are kept.
+    jar: Option<Box<Jar>>,
 }
 
 /// An answer that was read, as far as there was use in it.
@@ -35,7 +38,6 @@ pub struct Answered {
     /// What is wrong with it; `None` when it is as expected.
     pub failure: Option<Failure>,
     /// What it began with.
-    #[expect(dead_code, reason = "redirects are not followed yet")]
     pub head: Head,
     /// Whether the connection is good for another request.
     pub persists: bool,
@@ -71,16 +73,17 @@ enum Over {
 }
 
 /// One request on its way.
-struct Exchange<'a> {
+struct Exchange<'a, 'b> {
     stream: &'a mut Stream,
     buffer: &'a mut Vec<u8>,
-    request: &'a Request,
+    head: &'a [u8],
+    body: &'a [u8],
     sent: usize,
     /// Whether all of it has left the stream's own buffers.
     flushed: bool,
     /// Why no more can be sent.
     unwritable: Option<io::Error>,
-    answer: Answer<'a>,
+    answer: &'a mut Answer<'b>,
     /// When the first byte came.
     heard: Option<Instant>,
     traffic: &'a Traffic,
@@ -89,25 +92,32 @@ struct Exchange<'a> {
 impl Connection {
     /// Speaks HTTP over `stream`, which counts into `traffic`.
     pub fn new(stream: Stream, traffic: Rc<Traffic>) -> Self {
-        Self { traffic, stream, buffer: vec![0; READ.0], last: LastHead::default() }
+        Self { traffic, stream, buffer: vec![0; READ.0], last: LastHead::default(), jar: None }
     }
 
     /// Sends a request and reads its answer to the end, judging it.
     pub async fn ask(&mut self, request: &Request, judge: &Judge) -> Result<Answered, Lost> {
-        let answer = Answer::new(judge, request.is_head, &mut self.last);
-        let mut exchange = Exchange {
-            stream: &mut self.stream,
-            buffer: &mut self.buffer,
-            request,
-            sent: 0,
-            flushed: false,
-            unwritable: None,
-            answer,
-            heard: None,
-            traffic: &self.traffic,
+        let tls = matches!(self.stream, Stream::Tls(_));
+        let mut answer = Answer::new(judge, request.is_head, &mut self.last);
+        let (over, sent, flushed, unwritable, heard) = {
+            let mut exchange = Exchange {
+                stream: &mut self.stream,
+                buffer: &mut self.buffer,
+                head: match &mut self.jar {
+                    Some(jar) => jar.dress(&request.head, Now::read()),
+                    None => &request.head,
+                },
+                body: &request.body,
+                sent: 0,
+                flushed: false,
+                unwritable: None,
+                answer: &mut answer,
+                heard: None,
+                traffic: &self.traffic,
+            };
+            let over = poll_fn(|cx| exchange.poll(cx)).await;
+            (over, exchange.sent, exchange.flushed, exchange.unwritable, exchange.heard)
         };
-        let over = poll_fn(|cx| exchange.poll(cx)).await;
-        let Exchange { sent, flushed, unwritable, mut answer, heard, .. } = exchange;
         let lost = |why| Lost { why, unsent: sent == 0, unanswered: heard.is_none() };
         let head = answer.take_head();
         let broken = |failure, head| Answered { failure, head, persists: false, first: heard, ended: None };
@@ -115,6 +125,11 @@ impl Connection {
             Ok(Over::Answer(failure, rest)) => {
                 self.traffic.answered();
                 let persists = answer.persists() && flushed && rest == 0;
+                let failure = failure.or_else(|| too_long(&head, rest));
+                if !head.cookies().is_empty() {
+                    let jar = self.jar.get_or_insert_default();
+                    jar.take(head.cookies(), path_of(&request.head), tls, Now::read());
+                }
                 Ok(Answered { failure, head, persists, first: heard, ended: self.traffic.arrived.get() })
             }
             Ok(Over::Close) => match answer.close(&"the connection ended") {
@@ -136,7 +151,7 @@ impl Connection {
     }
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Sends what can be sent and reads what has come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Over, Why>> {
         // A server may have answered, and closed, before it has read everything.
@@ -171,7 +186,7 @@ impl Exchange<'_> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Request { head, body, .. } = self.request;
+        let (head, body) = (self.head, self.body);
         while self.sent < head.len() + body.len() {
             let stream = Pin::new(&mut *self.stream);
             let sent = match self.sent.checked_sub(head.len()) {
@@ -187,6 +202,13 @@ impl Exchange<'_> {
         ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
         self.flushed = true;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Answered {
+    /// Whether it is no answer yet, as it leads elsewhere.
+    pub fn leads_elsewhere(&self) -> bool {
+        self.failure.is_none() && self.head.location().is_some()
     }
 }
 
@@ -219,6 +241,13 @@ impl From<Lost> for Failure {
             Why::Malformed(malformed) => Self::new(reason, malformed),
         }
     }
+}
+
+/// What is wrong with an answer behind whose end more came at once. What comes later is found before the connection is
+/// used again. Behind 101 another protocol begins.
+fn too_long(head: &Head, rest: usize) -> Option<Failure> {
+    let detail = format_args!("{rest} bytes follow the end of the answer");
+    (rest > 0 && head.status != 101).then(|| Failure::new(Reason::Body, detail))
 }
 
 fn is_of_tls(error: &io::Error) -> bool {

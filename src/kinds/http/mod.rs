@@ -2,7 +2,8 @@
 //!
 //! A hit takes an idle connection from the pool or opens one, sends a request
 //! that was put together once, reads the answer to its end while judging it,
-//! and gives the connection back. Nothing is followed, decompressed or kept.
+//! and gives the connection back. Nothing is followed, decoded or kept that the
+//! type doesn't ask for.
 //! The future of the hit itself drives its connection; there are no other
 //! tasks, so a hit that is dropped takes its connection with it.
 //!
@@ -15,7 +16,10 @@
 
 mod answer;
 mod connection;
+mod cookies;
+mod decode;
 mod expect;
+mod follow;
 mod head;
 mod pool;
 mod request;
@@ -42,6 +46,7 @@ use super::dial::{Sharing, Tally};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use expect::Judge;
+use follow::{Asked, Redirects};
 use request::Request;
 use site::{Site, Terms};
 use sites::Sites;
@@ -53,7 +58,8 @@ pub struct HttpTarget {
     judge: Judge,
     timeout: Duration,
     sharing: Sharing,
-    #[expect(dead_code, reason = "all requests go to one server so far")]
+    redirects: Redirects,
+    url: Url,
     sites: Sites,
     site: Rc<Site>,
 }
@@ -81,17 +87,27 @@ impl HttpTarget {
         let sites = Sites::new(terms, tls);
         Ok(Self {
             request: Request::new(settings),
-            judge: Judge::new(&settings.expect),
+            judge: Judge::new(&settings.expect).noting(settings.redirects.most > 0, settings.cookies),
             timeout: settings.timeout,
             sharing,
+            redirects: settings.redirects.clone(),
+            url: settings.url.clone(),
             site: sites.site(&settings.url)?,
             sites,
         })
     }
 
-    /// Sends the request; `None` when all was as expected.
+    /// Sends the request, and those that it leads to; `None` when all was as expected.
     async fn exchange(&self, tally: &Tally) -> Option<Failure> {
-        self.site.ask(&self.request, &self.judge, tally).await.map_or_else(Some, |answered| answered.failure)
+        match self.site.ask(&self.request, &self.judge, tally).await {
+            Ok(answered) if answered.leads_elsewhere() => {
+                let first = Asked { url: &self.url, site: &self.site, request: &self.request };
+                // Boxed, as it is large and seldom needed.
+                Box::pin(self.redirects.follow(&self.sites, first, answered.head, &self.judge, tally)).await
+            }
+            Ok(answered) => answered.failure,
+            Err(failure) => Some(failure),
+        }
     }
 }
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, USER_AGENT,
+};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 
 use super::expect::Expect;
+use super::follow::Redirects;
 use super::url::Url;
 use crate::fault::quote;
 use crate::keys::Keys;
@@ -37,6 +40,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// Whether a connection is used again.
     pub keep_alive: bool,
+    /// How far redirects are followed.
+    pub redirects: Redirects,
+    /// Whether each connection keeps cookies.
+    pub cookies: bool,
     /// What is expected of the answer.
     pub expect: Expect,
 }
@@ -53,6 +60,9 @@ impl Settings {
         let authorization = authorization(keys, &named);
         let keep_alive = keys.boolean("keep_alive").unwrap_or(true);
         let timeout = timeout(keys);
+        let redirects = Redirects::read(keys);
+        let cookies = cookies(keys, &named, keep_alive);
+        let compressed = compressed(keys, &named);
         let expect = keys.table("expect", Expect::read).unwrap_or_default();
         let url = url.filter(|_| keys.is_sound())?;
 
@@ -62,6 +72,7 @@ impl Settings {
         // Replaces those two where it has them.
         headers.extend(named);
         headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+        headers.extend(compressed.then(|| (ACCEPT_ENCODING, HeaderValue::from_static("gzip, br"))));
         // Servers may insist on it where a body is usual; where none is, it would be a surprise.
         if body.is_some() || [Method::POST, Method::PUT, Method::PATCH].contains(&method) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.as_ref().map_or(0, Bytes::len)));
@@ -69,7 +80,8 @@ impl Settings {
         if !keep_alive {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Some(Self { url, method, headers, body: body.unwrap_or_default(), timeout, keep_alive, expect })
+        let body = body.unwrap_or_default();
+        Some(Self { url, method, headers, body, timeout, keep_alive, redirects, cookies, expect })
     }
 
     /// A plain GET of `/` from `address`.
@@ -86,6 +98,8 @@ impl Settings {
             body: Bytes::new(),
             timeout,
             keep_alive: true,
+            redirects: Redirects::default(),
+            cookies: false,
             expect: Expect::default(),
         }
     }
@@ -153,6 +167,27 @@ fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap) -> Option<HeaderValue
     let mut value = HeaderValue::try_from(basic.flatten().or(bearer)?).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// Whether cookies are kept, each connection's for itself.
+fn cookies(keys: &mut Keys<'_>, headers: &HeaderMap, keep_alive: bool) -> bool {
+    let cookies = keys.boolean("cookies").unwrap_or(false);
+    if cookies && headers.contains_key(COOKIE) {
+        keys.refuse_key("cookies", "\"cookies\" and the header Cookie", "one of them");
+    }
+    if cookies && !keep_alive {
+        keys.refuse_key("cookies", "\"cookies\" without \"keep_alive\"", "one of them: cookies are a connection's");
+    }
+    cookies
+}
+
+/// Whether compressed bodies are asked for.
+fn compressed(keys: &mut Keys<'_>, headers: &HeaderMap) -> bool {
+    let compressed = keys.boolean("compressed").unwrap_or(false);
+    if compressed && headers.contains_key(ACCEPT_ENCODING) {
+        keys.refuse_key("compressed", "\"compressed\" and the header Accept-Encoding", "one of them");
+    }
+    compressed
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use super::site::{Site, Terms};
 use super::url::Url;
 use crate::kinds::dial::{Host, tls};
 
+/// The most servers that are remembered. Beyond them, as where every redirect leads to another port, one is opened for
+/// a single request.
+const MAX_SITES: usize = 64;
+
 /// The servers known so far.
 #[derive(Debug)]
 pub struct Sites {
@@ -51,8 +55,11 @@ impl Sites {
             (true, None) => Some(tls::system()?),
         };
         let site = Rc::new(Site::new(url, tls, &self.terms)?);
-        let key = Key { tls: url.tls, host: url.host.clone(), port: url.port };
-        self.known.borrow_mut().push((key, Rc::clone(&site)));
+        let mut known = self.known.borrow_mut();
+        if known.len() < MAX_SITES {
+            let key = Key { tls: url.tls, host: url.host.clone(), port: url.port };
+            known.push((key, Rc::clone(&site)));
+        }
         Ok(site)
     }
 }

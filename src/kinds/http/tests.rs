@@ -1,5 +1,7 @@
 //! Hits on little servers that do one thing each, right or wrong.
 
+mod follow;
+
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
