@@ -116,15 +116,17 @@ impl Redirects {
         judge: &Judge,
         tally: &Tally,
     ) -> Option<Failure> {
+        let home = &first.url.host;
         let (mut url, mut site) = (first.url.clone(), Rc::clone(first.site));
         let mut request = None;
         for _ in 0..self.most {
-            let hop = match self.next(&url, request.as_ref().unwrap_or(first.request), &head) {
+            let hop = match self.next(home, &url, request.as_ref().unwrap_or(first.request), &head) {
                 Ok(hop) => hop,
                 Err(failure) => return Some(failure),
             };
             if let Some(next) = hop.url {
-                site = match sites.site(&next) {
+                let found = if is_same(&next.host, home) { sites.site(&next) } else { sites.stranger(&next) };
+                site = match found {
                     Ok(site) => site,
                     Err(error) => return Some(Failure::new(Reason::Tls, format_args!("{error:#}"))),
                 };
@@ -142,8 +144,8 @@ impl Redirects {
         Some(Failure::new(Reason::Status, format_args!("redirected more than {} times", self.most)))
     }
 
-    /// What `head`, an answer of `url` to `asked`, asks to be asked instead.
-    fn next(&self, url: &Url, asked: &Request, head: &Head) -> Result<Hop, Failure> {
+    /// What `head`, an answer of `url` to `asked`, asks to be asked instead, in a hit that began at `home`.
+    fn next(&self, home: &Host, url: &Url, asked: &Request, head: &Head) -> Result<Hop, Failure> {
         let refused =
             |why: &dyn fmt::Display| Err(Failure::new(Reason::Status, format_args!("{} leads {why}", head.status)));
         let sent = Sent::read(&asked.head);
@@ -164,7 +166,7 @@ impl Redirects {
         let elsewhere = match same {
             true => None,
             false => match Url::parse(there.as_str()) {
-                Some(next) if self.may_lead_to(&next.host, &url.host) => Some(next),
+                Some(next) if is_same(&next.host, &url.host) || self.may_lead_to(&next.host, home) => Some(next),
                 Some(_) => {
                     let host = quote(there.host_str().unwrap_or_default());
                     return refused(&format_args!("to {host}, a host that redirects_to does not have"));
@@ -176,9 +178,9 @@ impl Redirects {
         Ok(Hop { url: elsewhere, request })
     }
 
-    /// Whether a redirect may lead from one host to another one.
-    fn may_lead_to(&self, there: &Host, here: &Host) -> bool {
-        self.anywhere || is_same(there, here) || self.to.iter().any(|host| is_same(host, there))
+    /// Whether a hit that began at `home` may be led to a host.
+    fn may_lead_to(&self, there: &Host, home: &Host) -> bool {
+        self.anywhere || is_same(there, home) || self.to.iter().any(|host| is_same(host, there))
     }
 }
 
@@ -190,15 +192,18 @@ impl Request {
             (303, _) | (301 | 302, "POST") => ("GET", false),
             (_, method) => (method, true),
         };
-        let query = there.query().map(|query| ["?", query]).unwrap_or_default();
+        // A proxy that speaks to the server in our place is told which that is; through a tunnel it isn't spoken to.
+        let by_proxy = !sent.target.starts_with('/') && there.scheme() == "http";
+        let target = if by_proxy { there.as_str() } else { &there[url::Position::BeforePath..] };
         let mut head = Vec::with_capacity(self.head.len() + there.as_str().len());
-        for part in [method, " ", there.path(), query[0], query[1], " HTTP/1.1\r\n"] {
+        for part in [method, " ", target, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
         for (name, value) in &sent.headers {
             let is_one_of = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
             let value = match elsewhere {
                 Some(url) if is_one_of(&["host"]) => url.authority.as_bytes(),
+                Some(_) if by_proxy && is_one_of(&["proxy-authorization"]) => value,
                 Some(_) if !is_one_of(&FOR_ALL) => continue,
                 _ if !has_body && is_one_of(&OF_A_BODY) => continue,
                 _ => value,
@@ -280,7 +285,7 @@ mod tests {
         let mut head = Head::new(status, Wants { redirects: true, ..Wants::default() });
         head.note("Location", location.as_bytes());
         let request = Request::new(&settings);
-        match settings.redirects.next(&settings.url, &request, &head) {
+        match settings.redirects.next(&settings.url.host, &settings.url, &request, &head) {
             Ok(hop) => {
                 let request = [&*hop.request.head, &*hop.request.body].concat();
                 Ok((hop.url, String::from_utf8(request).unwrap()))
@@ -409,6 +414,24 @@ mod tests {
             let host = authority.to_str().unwrap();
             let expect = format!("GET /b HTTP/1.1\r\nhost: {host}\r\n{agent}\r\naccept: text/html\r\n\r\n");
             assert_eq!(request, expect);
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_told_where_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), "sesame").unwrap();
+        let text = format!(
+            "url = \"http://h/a\"\nproxy = \"http://proxy:3128\"\nredirects_to = [\"*\"]\n\
+             proxy_basic = {{ user = \"me\", password_file = \"{}/password\" }}",
+            folder.path().display()
+        );
+        for (location, expect) in
+            [("/b?c", "GET http://h/b?c "), ("http://g", "GET http://g/ "), ("https://g", "GET / ")]
+        {
+            let (_, request) = next(&text, 302, location).unwrap();
+            assert!(request.starts_with(expect), "{request}");
+            assert_eq!(request.contains("proxy-authorization"), !location.contains("https"), "{request}");
         }
     }
 

@@ -5,13 +5,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-
-use rustls::ClientConfig;
 
 use super::site::{Site, Terms};
 use super::url::Url;
-use crate::kinds::dial::{Host, tls};
+use crate::kinds::dial::Host;
 
 /// The most servers that are remembered. Beyond them, as where every redirect leads to another port, one is opened for
 /// a single request.
@@ -22,8 +19,6 @@ const MAX_SITES: usize = 64;
 pub struct Sites {
     known: RefCell<Vec<(Key, Rc<Site>)>>,
     terms: Terms,
-    /// How TLS is spoken, where that isn't as the system does it.
-    tls: Option<Arc<ClientConfig>>,
 }
 
 /// What makes two URLs one server's.
@@ -32,12 +27,13 @@ struct Key {
     tls: bool,
     host: Host,
     port: u16,
+    is_stranger: bool,
 }
 
 impl Sites {
     /// No server yet; each will be spoken to on these terms.
-    pub fn new(terms: Terms, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { known: RefCell::default(), terms, tls }
+    pub fn new(terms: Terms) -> Self {
+        Self { known: RefCell::default(), terms }
     }
 
     /// The server of `url`. Doesn't connect.
@@ -45,19 +41,33 @@ impl Sites {
     /// # Errors
     /// The host has a name that no certificate can bear, or the system has no root certificates.
     pub fn site(&self, url: &Url) -> anyhow::Result<Rc<Site>> {
-        let is_it = |(key, _): &&(Key, _)| key.tls == url.tls && key.host == url.host && key.port == url.port;
+        self.find(url, false)
+    }
+
+    /// The same for one that the type doesn't name: it is shown no certificate of the client's, and has its own name.
+    ///
+    /// # Errors
+    /// As those of [`site`](Self::site).
+    pub fn stranger(&self, url: &Url) -> anyhow::Result<Rc<Site>> {
+        self.find(url, true)
+    }
+
+    fn find(&self, url: &Url, is_stranger: bool) -> anyhow::Result<Rc<Site>> {
+        let is_it = |(key, _): &&(Key, _)| {
+            key.tls == url.tls && key.host == url.host && key.port == url.port && key.is_stranger == is_stranger
+        };
         if let Some((_, site)) = self.known.borrow().iter().find(is_it) {
             return Ok(Rc::clone(site));
         }
-        let tls = match (url.tls, &self.tls) {
-            (false, _) => None,
-            (true, Some(config)) => Some(Arc::clone(config)),
-            (true, None) => Some(tls::system()?),
-        };
-        let site = Rc::new(Site::new(url, tls, &self.terms)?);
+        let mut terms = self.terms.clone();
+        if is_stranger {
+            terms.dial.identity = None;
+            terms.dial.server_name = None;
+        }
+        let site = Rc::new(Site::new(url, &terms)?);
         let mut known = self.known.borrow_mut();
         if known.len() < MAX_SITES {
-            let key = Key { tls: url.tls, host: url.host.clone(), port: url.port };
+            let key = Key { tls: url.tls, host: url.host.clone(), port: url.port, is_stranger };
             known.push((key, Rc::clone(&site)));
         }
         Ok(site)
