@@ -7,6 +7,7 @@ mod delivery;
 mod destinations;
 mod exits;
 mod faults;
+mod follow;
 mod http;
 mod idle;
 mod library;
