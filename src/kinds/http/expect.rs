@@ -11,7 +11,19 @@ use toml::de::DeValue;
 use super::decode::{Coding, Decoder};
 use super::head::{Head, Wants};
 use crate::keys::{Keys, integer};
+use crate::page::Key;
 use crate::target::{Failure, Reason};
+
+/// What [`Expect::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "expect.status", meaning: "statuses that are ok, single ones or classes", default: "200 to 399" },
+    Key { name: "expect.body", meaning: "a text that must be somewhere in the body", default: "none" },
+    Key {
+        name: "expect.body_max",
+        meaning: "the largest body, as it comes and as it is decoded; a larger one fails the hit",
+        default: "none; 64 MiB once decoded",
+    },
+];
 
 /// The most that is read of the body of an answer that leads elsewhere, in bytes: enough to keep the connection.
 const MAX_HOP: u64 = 1 << 20;

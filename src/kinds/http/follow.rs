@@ -20,6 +20,7 @@ use super::url::Url;
 use crate::fault::quote;
 use crate::keys::Keys;
 use crate::kinds::dial::{Host, Tally};
+use crate::page::Key;
 use crate::target::{Failure, Reason};
 
 /// The most redirects of a hit that can be asked for.
@@ -45,6 +46,20 @@ const OF_A_BODY: [&str; 7] = [
     "content-type",
     "expect",
     "transfer-encoding",
+];
+
+/// What [`Redirects::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "redirects",
+        meaning: "how many redirects of a hit are followed, one more fails it; without, one is an answer like any other",
+        default: "`0`",
+    },
+    Key {
+        name: "redirects_to",
+        meaning: "the hosts that they may lead to, beside the one that was asked; needs `redirects`",
+        default: "none",
+    },
 ];
 
 /// How far redirects are followed.
