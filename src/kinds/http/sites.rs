@@ -73,3 +73,25 @@ impl Sites {
         Ok(site)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kinds::dial::{self, Sharing};
+
+    #[test]
+    fn so_many_servers_are_remembered() {
+        let (timeout, dial, sharing) = (Duration::from_secs(1), dial::Settings::default(), Sharing::default());
+        let sites = Sites::new(Terms { timeout, keep_alive: true, dial, sharing });
+        let url = |port: usize| Url::parse(&format!("http://host:{}/", port + 1)).unwrap();
+        for port in 0..MAX_SITES + 10 {
+            let first = sites.site(&url(port)).unwrap();
+            assert_eq!(Rc::ptr_eq(&first, &sites.site(&url(port)).unwrap()), port < MAX_SITES, "{port}");
+        }
+        assert_eq!(sites.known.borrow().len(), MAX_SITES);
+        let known = sites.site(&url(0)).unwrap();
+        assert!(!Rc::ptr_eq(&known, &sites.stranger(&url(0)).unwrap()), "it is shown another face");
+    }
+}
