@@ -178,6 +178,10 @@ impl Redirects {
         if url.tls && there.scheme() == "http" {
             return refused(&"from https to http");
         }
+        // Who we are is the type's to say.
+        if !there.username().is_empty() || there.password().is_some() {
+            return refused(&"to a URL with a user");
+        }
         let elsewhere = match same {
             true => None,
             false => match Url::parse(there.as_str()) {
@@ -363,7 +367,8 @@ mod tests {
         check(here, "javascript:alert(1)", Err("to neither http nor https"));
         check(here, "http://", Err("to what is no URL"));
         check(here, "http://host.example:99999/", Err("to what is no URL"));
-        check(here, "http://user:secret@other.example/", Err("to a URL that can't be hit"));
+        check(here, "http://user:secret@other.example/", Err("to a URL with a user"));
+        check(here, "http://user@host.example/", Err("to a URL with a user"));
         check(here, "http://other.example:0/", Err("to a URL that can't be hit"));
     }
 
