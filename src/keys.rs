@@ -200,7 +200,7 @@ impl<'a> Keys<'a> {
 
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
-        self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {
+        self.value(key, "a table of texts, as in { NAME = \"text\" }", |value| {
             let mut entries: Vec<_> = value.as_table()?.iter().collect();
             entries.sort_by_key(|(name, _)| name.span().start);
             entries

@@ -1,7 +1,7 @@
 //! Who keeps the guard, on the runner's side: starts it, and should it be killed, ends what it leaves and starts another.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -113,7 +113,7 @@ fn launch(program: &Path) -> io::Result<(Child, OwnedFd)> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    log::debug!("the guard of commands is process {}, at descriptor {}", process.id(), ours.as_raw_fd());
+    log::debug!("the guard of commands is process {}", process.id());
     Ok((process, ours))
 }
 

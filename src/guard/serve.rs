@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString, c_int};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recvmsg, send, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::{Pid, close, setsid};
 use signal_hook::consts as signals;
 use thiserror::Error;
 
@@ -125,6 +125,7 @@ struct Events {
 
 impl<'a> Serving<'a> {
     fn new(socket: BorrowedFd<'a>) -> io::Result<Self> {
+        close_strays();
         prctl::set_child_subreaper(true)?;
         prctl::set_name(c"canihaz-guard")?;
         // Away from the runner's terminal, whose signals are for the runner to decide on. Refused to the first of a
@@ -341,6 +342,17 @@ impl<'a> Serving<'a> {
             }
         }
         self.look = Instant::now() + LOOK_EVERY.max(begin.elapsed() * LOOK_SELDOM);
+    }
+}
+
+/// Closes what the runner itself was given by whoever started it, so that no command holds it: the runner's own
+/// descriptors are never inherited.
+fn close_strays() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > io::stderr().as_raw_fd()) {
+        // The folder's own is closed already.
+        let _ = close(descriptor);
     }
 }
 

@@ -6,6 +6,7 @@
 //! A hit that is dropped has its command killed at once. Who starts and kills
 //! is the [guard](crate::guard).
 
+mod judge;
 mod output;
 mod perfdata;
 mod program;
@@ -15,49 +16,33 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use settings::Settings;
 
-use crate::fault::quote;
-use crate::guard::{Client, Gone, Guard, Request, Running, Status};
-use crate::target::{Failure, Outcome, Reason, Target};
+use crate::guard::{Client, Gone, Guard, Running, Status};
+use crate::target::{Outcome, Target};
 use crate::wakeups::Wakeups;
-use output::{CHUNK, Output};
+use judge::{Outputs, judge};
+use output::CHUNK;
 
-/// How much of a command's standard output is kept, in bytes: what its values are read from.
-const KEPT_STDOUT: usize = 64 << 10;
-/// How much of its standard error is kept, in bytes: the first line, for a person.
-const KEPT_STDERR: usize = 1 << 10;
 /// The most that is read of an output when the command has ended: what a pipe can hold.
 const LEFT_IN_A_PIPE: u64 = 1 << 20;
 
 /// A command, ready to be executed.
 #[derive(Debug)]
 pub struct ExecTarget {
-    request: Request,
-    ok: Vec<u8>,
-    timeout: Duration,
+    settings: Settings,
     client: Client,
     wakeups: Rc<Wakeups>,
     /// What is read goes through here; never kept across a wait.
     chunk: RefCell<Box<[u8]>>,
 }
 
-/// What a command has written so far.
-#[derive(Debug)]
-struct Outputs {
-    stdout: Output,
-    stderr: Output,
-}
-
 impl ExecTarget {
     /// Prepares everything that hits have in common; starts nothing.
     pub fn new(settings: &Settings, guard: Arc<Guard>, wakeups: &Rc<Wakeups>) -> Self {
         Self {
-            request: settings.request.clone(),
-            ok: settings.ok.clone(),
-            timeout: settings.timeout,
+            settings: settings.clone(),
             client: Client::new(guard),
             wakeups: Rc::clone(wakeups),
             chunk: RefCell::new(vec![0; CHUNK].into()),
@@ -66,7 +51,7 @@ impl ExecTarget {
 
     /// Has the command executed, and waits for its end.
     async fn execute(&self, outputs: &mut Outputs) -> Result<Status, Gone> {
-        let command = self.client.run(&self.request).await?;
+        let command = self.client.run(&self.settings.request).await?;
         let ended = self.follow(&command, outputs).await;
         // All that the command wrote itself is there now. What it has left may hold its outputs open, for a moment.
         let mut chunk = self.chunk.borrow_mut();
@@ -94,36 +79,16 @@ impl ExecTarget {
             tokio::task::yield_now().await;
         }
     }
-
-    /// What a command's end, or that there was none in time, says of the hit.
-    fn judge(&self, ended: Option<&Result<Status, Gone>>, outputs: &Outputs) -> Outcome {
-        let failure = match ended {
-            None => Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}: killed", self.timeout))),
-            Some(Err(gone)) => Some(Failure::new(Reason::Other, gone)),
-            Some(Ok(status @ Status::NotStarted(_))) => Some(Failure::new(Reason::Other, status)),
-            Some(Ok(Status::Exited(status))) if u8::try_from(*status).is_ok_and(|s| self.ok.contains(&s)) => None,
-            Some(Ok(status @ (Status::Exited(_) | Status::Signaled(_)))) => {
-                let [said, complained] = [&outputs.stdout, &outputs.stderr].map(|output| quote(&output.first_line()));
-                let detail = format_args!("{status}; standard output: {said}, standard error: {complained}");
-                Some(Failure::new(Reason::Exit, detail))
-            }
-        };
-        let values = match ended {
-            Some(Ok(Status::Exited(_))) => perfdata::read(&outputs.stdout.text()),
-            _ => Vec::new(),
-        };
-        Outcome { failure, values, bytes_in: outputs.stdout.total(), ..Outcome::default() }
-    }
 }
 
 impl Target for ExecTarget {
     async fn hit(&self, _number: u64) -> Outcome {
-        let mut outputs = Outputs { stdout: Output::keeping(KEPT_STDOUT), stderr: Output::keeping(KEPT_STDERR) };
+        let mut outputs = Outputs::default();
         let ended = {
             // Dropped when its time is over, and with it the command is killed.
             let execution = pin!(self.execute(&mut outputs));
-            self.wakeups.timeout(self.timeout, execution).await
+            self.wakeups.timeout(self.settings.timeout, execution).await
         };
-        self.judge(ended.as_ref(), &outputs)
+        judge(&self.settings, ended.as_ref(), &outputs)
     }
 }

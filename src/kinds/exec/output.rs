@@ -65,7 +65,8 @@ impl Output {
         while self.is_open && self.total - before < most && self.read(pipe, chunk) {}
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// What was written next.
+    pub fn add(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let room = self.most - self.kept.len();
         self.kept.extend_from_slice(&bytes[..room.min(bytes.len())]);
