@@ -33,6 +33,8 @@ pub const NAME: &str = "canihaz-guard";
 pub const DESCRIPTORS: usize = 3;
 /// The most requests that are taken before it is looked for who is to be killed: each takes about half a millisecond.
 const REQUESTS_A_TURN: usize = 8;
+/// The most children that are waited for before there is something else to do: there may be ever more of them.
+const BURIED_A_TURN: usize = 256;
 /// How often is looked for processes that got away from their groups, as long as there are commands.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many times as long as a look took there is none: on a server with thousands of processes it takes milliseconds.
@@ -86,9 +88,9 @@ pub fn serve() -> Result<(), NotCalled> {
         return Err(NotCalled::ByRunner);
     }
     let mut guard = Serving::new(socket)?;
-    guard.serve()?;
+    let served = guard.serve();
     guard.leave();
-    Ok(())
+    Ok(served?)
 }
 
 /// The guard at work.
@@ -296,9 +298,9 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Waits for every child that has ended; false when there is none left at all.
+    /// Waits for every child that has ended, as far as one turn goes; false when there is none left at all.
     fn bury(&mut self) -> bool {
-        loop {
+        for _ in 0..BURIED_A_TURN {
             // Only looked at, so that its number is still its own when its group is killed.
             match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
                 Ok(WaitStatus::StillAlive) => return true,
@@ -318,6 +320,8 @@ impl<'a> Serving<'a> {
                 Err(_) => return false,
             }
         }
+        self.look = Instant::now();
+        true
     }
 
     /// Waits for a child that has ended; with a command all that is left of its group ends, too.
