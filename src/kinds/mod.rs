@@ -136,7 +136,7 @@ impl Kind {
     pub fn insecure(&self) -> bool {
         match self {
             Self::Http(settings) => settings.dial.insecure,
-            Self::Loopback(_) => false,
+            Self::Exec(_) | Self::Loopback(_) => false,
         }
     }
 
