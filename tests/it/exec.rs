@@ -310,13 +310,17 @@ fn a_flood_on_either_output_ends_with_its_time_out() {
 }
 
 #[test]
-fn a_large_output_is_counted_to_the_byte() {
+fn an_output_is_counted_to_the_byte() {
     let sandbox = sandbox();
+    // It is there together with the end, and is read after that.
+    sandbox.write("types.d/small.toml", "kind = \"exec\"\ncommand = [\"echo\", \"hello\"]\novertime = 20\n");
+    sandbox.test("b|small|6000|out");
     script(&sandbox, "large", "head -c 3000001 /dev/zero; head -c 100001 /dev/zero >&2\n", "");
     sandbox.test("a|large|60|out");
     let results = run(&sandbox);
     assert!(results.total("a", "ok") > 0, "{results}");
     assert_eq!(results.total("a", "bytes_in"), 3_000_001 * results.total("a", "ok"), "{results}");
+    assert_eq!(results.total("b", "bytes_in"), 6 * results.total("b", "ok"), "{results}");
 }
 
 #[test]
