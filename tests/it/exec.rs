@@ -408,7 +408,8 @@ fn kill_9_of_the_guard_leaves_no_process_and_another_takes_its_place() {
     results.expect_planned("a", 600);
     assert!(results.failures("a", "other") >= 3, "{results}");
     assert_eq!(results.failures("a", "other"), results.total("a", "failed"), "{results}");
-    assert!(results.total("a", "ok") > 5, "{results}");
+    // The last one may have been stopped.
+    assert!(results.total("a", "ok") >= 5, "{results}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use settings::Settings;
+pub use settings::{KEYS, Settings};
 
 use crate::guard::{Client, Gone, Guard, Running, Status};
 use crate::target::{Outcome, Target};

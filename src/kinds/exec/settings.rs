@@ -7,6 +7,7 @@ use super::program;
 use crate::guard::{MAX_REQUEST, Request};
 use crate::keys::{Keys, integer};
 use crate::kinds::timeout;
+use crate::page::Key;
 
 /// Where programs are looked for, and what a command knows of that, unless its type says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -14,6 +15,14 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const FOLDER: &str = "/";
 /// The exit statuses that are ok unless the type says otherwise.
 const OK: &[u8] = &[0];
+
+/// What [`Settings::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "command", meaning: "what is executed; with `env`, up to 64 KiB", default: "needed" },
+    Key { name: "env", meaning: "all of its environment; nothing is inherited", default: "`PATH`, as below" },
+    Key { name: "folder", meaning: "the folder that it runs in", default: "`\"/\"`" },
+    Key { name: "expect.status", meaning: "exit statuses that are ok", default: "`[0]`" },
+];
 
 /// What to execute, and what to expect of it.
 #[derive(Clone, Debug, PartialEq)]
