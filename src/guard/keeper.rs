@@ -38,7 +38,8 @@ pub struct Guard {
 static SHARED: Mutex<Weak<Guard>> = Mutex::new(Weak::new());
 
 impl Guard {
-    /// The guard of this process, which is started if there is none.
+    /// The guard of this process, which is started if there is none: this program once more. So it is only for
+    /// programs that begin by asking whether they are [meant](super::is_meant) to be the guard, as the runner does.
     ///
     /// # Errors
     /// The system has no process, thread or descriptor left.
