@@ -4,7 +4,8 @@
 //! to a writer that ends the decoding by refusing one. A decoder for gzip takes
 //! some 80 KiB, one for brotli as much as the server's window asks for, at most
 //! 16 MiB (RFC 7932's own bound; the larger windows of later inventions are
-//! refused).
+//! refused). What works here has frames of its own on the stack, large ones: who
+//! doesn't decode would touch their pages with every answer.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -69,6 +70,7 @@ impl fmt::Display for Coding {
 
 impl<W: Write> Decoder<W> {
     /// A decoder of which nothing has come; `None` where the coding isn't known.
+    #[inline(never)]
     pub fn new(coding: Coding, writer: W) -> Option<Self> {
         Some(Self(match coding {
             Coding::Gzip => Form::Gzip(MultiGzDecoder::new(writer)),
@@ -81,6 +83,7 @@ impl<W: Write> Decoder<W> {
     ///
     /// # Errors
     /// It isn't so compressed, or the writer has had enough. There is no going on then.
+    #[inline(never)]
     pub fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Form::Gzip(decoder) => decoder.write_all(bytes),
@@ -92,6 +95,7 @@ impl<W: Write> Decoder<W> {
     ///
     /// # Errors
     /// There should be more, its checksum isn't right, or the writer has had enough.
+    #[inline(never)]
     pub fn end(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Form::Gzip(decoder) => decoder.try_finish(),

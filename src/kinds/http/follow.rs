@@ -159,7 +159,9 @@ impl Redirects {
         Some(Failure::new(Reason::Status, format_args!("redirected more than {} times", self.most)))
     }
 
-    /// What `head`, an answer of `url` to `asked`, asks to be asked instead, in a hit that began at `home`.
+    /// What `head`, an answer of `url` to `asked`, asks to be asked instead, in a hit that began at `home`. On its own, as
+    /// URLs take much of the stack.
+    #[inline(never)]
     fn next(&self, home: &Host, url: &Url, asked: &Request, head: &Head) -> Result<Hop, Failure> {
         let refused =
             |why: &dyn fmt::Display| Err(Failure::new(Reason::Status, format_args!("{} leads {why}", head.status)));
