@@ -5,6 +5,7 @@
 mod changes;
 mod delivery;
 mod destinations;
+mod dial;
 mod exits;
 mod faults;
 mod http;

@@ -171,6 +171,9 @@ impl Dialer {
         let mut last = begin;
         let mut phases = Phases::default();
         let is_first = tally.opened().get().is_none();
+        if is_first {
+            tally.opened().set(Some(phases));
+        }
         let mut ended = |note: fn(&mut Phases, Duration)| {
             let now = Instant::now();
             note(&mut phases, now.duration_since(std::mem::replace(&mut last, now)));
