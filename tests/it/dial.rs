@@ -43,13 +43,13 @@ fn expect_all(results: &Results, nginx: &Nginx) {
     assert_eq!((ok, results.total("a", "failed")), (nginx.hits().len() as u64, 0), "{results}");
 }
 
-/// Expects that all hits of `a` that were made failed for `reason`, and that nginx has heard of none.
+/// Expects that all hits of `test` that were made failed for `reason`, and that nginx has heard of none.
 #[track_caller]
-fn expect_none(results: &Results, reason: &str, nginx: &Nginx) {
-    results.expect_planned("a", 600);
-    let failed = results.total("a", "failed");
+fn expect_none(results: &Results, test: &str, reason: &str, nginx: &Nginx) {
+    results.expect_planned(test, 600);
+    let failed = results.total(test, "failed");
     assert!(failed > 0, "{results}");
-    assert_eq!((results.failures("a", reason), results.total("a", "ok")), (failed, 0), "{results}");
+    assert_eq!((results.failures(test, reason), results.total(test, "ok")), (failed, 0), "{results}");
     assert_eq!(nginx.hits().len(), 0);
 }
 
@@ -84,20 +84,28 @@ fn a_private_authority() {
 
 #[test]
 fn a_certificate_that_does_not_hold() {
-    #[track_caller]
-    fn check(certificate: &Certificate, ca_file: &str, more: &str) {
-        let (nginx, port) = nginx_with(certificate, "");
-        let url = format!("https://shop.test:{port}/a");
-        expect_none(&run(&url, &format!("{ca_file}resolve = \"127.0.0.1\"\n{more}")), "tls", &nginx);
-    }
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (good, own) = (authority.certify("shop.test", 3000), ca_file(&authority));
-    check(&good, &ca_file(&stranger), "");
-    check(&good, &own, "server_name = \"other.test\"\n");
-    check(&authority.certify("other.test", 3000), &own, "");
-    // Wherever the test's clock stands, that is over.
-    check(&authority.certify("shop.test", 2000), &own, "");
-    check(&authority.self_signed("shop.test"), &own, "");
+    let rows = [
+        ("strangers", &good, ca_file(&stranger)),
+        ("not-asked-for", &good, format!("{own}server_name = \"other.test\"\n")),
+        ("others", &authority.certify("other.test", 3000), own.clone()),
+        // Wherever the test's clock stands, that is over.
+        ("expired", &authority.certify("shop.test", 2000), own.clone()),
+        ("alone", &authority.self_signed("shop.test"), own),
+    ];
+    let sandbox = Sandbox::new();
+    sandbox.out();
+    let servers = rows.map(|(name, certificate, more)| {
+        let (nginx, port) = nginx_with(certificate, "");
+        sandbox.http(name, &format!("https://shop.test:{port}/a"), &format!("{more}resolve = \"127.0.0.1\"\n"));
+        sandbox.test(&format!("{name}|{name}|600|out"));
+        (name, nginx)
+    });
+    let results = run_in(&sandbox);
+    for (name, nginx) in servers {
+        expect_none(&results, name, "tls", &nginx);
+    }
 }
 
 #[test]
@@ -237,7 +245,7 @@ fn a_proxy_that_refuses_is_no_connection() {
         let (nginx, port) = nginx_with(&authority.certify("127.0.0.1", 3000), "");
         let (proxy, folder) = (Proxy::start(status), password());
         let results = run(&format!("https://127.0.0.1:{port}/a"), &proxy.keys(folder.path()));
-        expect_none(&results, "connect", &nginx);
+        expect_none(&results, "a", "connect", &nginx);
         assert!(results.total("a", "bytes_in") > 0, "{results}");
     }
 }

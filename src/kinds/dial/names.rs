@@ -214,7 +214,8 @@ mod tests {
     /// Begins to wait for addresses, and gives up.
     async fn give_up(names: &Names) {
         let mut asking = pin!(names.addresses());
-        poll_fn(|cx| Poll::Ready(assert!(asking.as_mut().poll(cx).is_pending()))).await;
+        let is_pending = poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending())).await;
+        assert!(is_pending);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Answered, Connection, Lost};
 use super::expect::Judge;
+use super::forward::Forward;
 use super::pool::Pool;
 use super::request::Request;
 use super::url::Url;
@@ -31,6 +32,8 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Site {
     dialer: Dialer,
+    /// Where a proxy speaks to it in our place.
+    forward: Option<Forward>,
     pool: Pool,
     keep_alive: bool,
 }
@@ -43,7 +46,8 @@ impl Site {
     pub fn new(url: &Url, terms: &Terms) -> anyhow::Result<Self> {
         let peer = Peer { host: url.host.clone(), port: url.port, tls: url.tls.then_some(ALPN) };
         let dialer = Dialer::new(&peer, &terms.dial, terms.timeout, terms.sharing.clone())?;
-        Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive })
+        let forward = Forward::new(url, &terms.dial);
+        Ok(Self { dialer, forward, pool: Pool::default(), keep_alive: terms.keep_alive })
     }
 
     /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
@@ -95,6 +99,8 @@ impl Site {
         tally: &Tally,
     ) -> Result<Answered, Lost> {
         let _metered = tally.meter(&connection.traffic);
+        let forwarded = self.forward.as_ref().map(|forward| Box::new(forward.request(request)));
+        let request = forwarded.as_deref().unwrap_or(request);
         let answered = connection.ask(request, judge).await?;
         tally.end(answered.ended);
         if answered.persists && self.keep_alive {
