@@ -201,7 +201,6 @@ impl Dialer {
         if let Some(Tunnel { proxy, to }) = &self.tunnel {
             tally.begin(Doing::Proxy);
             proxy.tunnel(&mut socket, to).await?;
-            traffic.answered();
         }
         ended(|phases, took| phases.connect = Some(took));
 
