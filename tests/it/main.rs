@@ -12,6 +12,7 @@ mod http;
 mod idle;
 mod library;
 mod minute;
+mod pages;
 mod parts;
 mod places;
 mod reasons;
