@@ -100,9 +100,10 @@ impl Names {
     fn ask(&self) -> Shared<Pin<Box<dyn Future<Output = Found>>>> {
         let (name, port, look_up) = (Arc::clone(&self.name), self.port, Arc::clone(&self.look_up));
         let asked = spawn_blocking(move || {
-            let looked_up = look_up(&name, port).map_err(|error| Failure::new(Reason::Dns, error));
+            let failed = |what: &dyn fmt::Display| Failure::new(Reason::Dns, format_args!("{name}: {what}"));
+            let looked_up = look_up(&name, port).map_err(|error| failed(&error));
             let addresses = looked_up.and_then(|addresses| match addresses.is_empty() {
-                true => Err(Failure::new(Reason::Dns, "the name has no address")),
+                true => Err(failed(&"no address")),
                 false => Ok(addresses.into()),
             });
             Found { addresses, at: Instant::now() }
