@@ -198,6 +198,30 @@ fn all_addresses_of_a_name_are_used_in_turn() {
 }
 
 #[test]
+fn a_name_that_takes_for_ever_takes_one_thread() {
+    let sandbox = sandbox("http://hangs.test/", "a|front|3000|out");
+    sandbox.http("front", "http://hangs.test/", "timeout = \"50ms\"\novertime = 20\n");
+    let mut runner = sandbox.runner();
+    preload(&mut runner, "names");
+    let clock = Clock::at(54.0);
+    let run = sandbox.start_command(runner, &clock);
+    clock.wait_for(59.0);
+    let names = std::fs::read_dir(format!("/proc/{}/task", run.id()))
+        .unwrap()
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    let names: Vec<_> = names.collect();
+    run.succeed(10.0);
+    let results = sandbox.results();
+    let failed = results.total("a", "failed");
+    assert!(failed > 200 && failed == results.failures("a", "timeout"), "{results}");
+    assert_eq!(
+        names.iter().filter(|name| name.starts_with("tokio-rt-worker") || name.starts_with("tokio-")).count(),
+        1,
+        "{names:?}"
+    );
+}
+
+#[test]
 fn connecting_has_a_timeout_of_its_own() {
     let hanging = Hanging::start();
     let results =

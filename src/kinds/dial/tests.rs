@@ -326,6 +326,27 @@ async fn a_client_certificate_is_shown_to_who_asks() {
 }
 
 #[tokio::test]
+async fn a_server_is_told_the_name_that_it_has_to_bear() {
+    let authority = Authority::new();
+    let config = authority.server("localhost", 3000);
+    let (tell, told) = mpsc::channel();
+    let address = server(move |mut stream| {
+        let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let _ = connection.complete_io(&mut stream);
+        tell.send(connection.server_name().map(str::to_owned)).unwrap();
+    });
+    let (peer, settings) = tls_to(address);
+    let settings = Settings { insecure: true, ..settings };
+    for (server_name, expect) in
+        [(None, Some("localhost")), (Some("example.com"), Some("example.com")), (Some("::1"), None)]
+    {
+        let server_name = server_name.map(|name| ServerName::try_from(name).unwrap());
+        dial(&dialer(&peer, &Settings { server_name, ..settings.clone() })).await.0.unwrap();
+        assert_eq!(told.recv().unwrap().as_deref(), expect);
+    }
+}
+
+#[tokio::test]
 async fn the_protocol_that_was_agreed_on_is_told() {
     let authority = Authority::new();
     let mut config = ServerConfig::clone(&authority.server("localhost", 3000));
