@@ -214,11 +214,8 @@ fn a_name_that_takes_for_ever_takes_one_thread() {
     let results = sandbox.results();
     let failed = results.total("a", "failed");
     assert!(failed > 200 && failed == results.failures("a", "timeout"), "{results}");
-    assert_eq!(
-        names.iter().filter(|name| name.starts_with("tokio-rt-worker") || name.starts_with("tokio-")).count(),
-        1,
-        "{names:?}"
-    );
+    let looking_up = names.iter().filter(|name| name.starts_with("tokio-rt-worker")).count();
+    assert_eq!(looking_up, 1, "{names:?}");
 }
 
 #[test]
