@@ -6,6 +6,7 @@ mod changes;
 mod delivery;
 mod destinations;
 mod dial;
+mod exec;
 mod exits;
 mod faults;
 mod http;
