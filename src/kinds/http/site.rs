@@ -38,6 +38,13 @@ pub struct Site {
     keep_alive: bool,
 }
 
+/// Tells a hit, however it ends, how long the first byte over its new connection took.
+struct FirstByte<'a> {
+    begin: Instant,
+    traffic: Rc<Traffic>,
+    tally: &'a Tally,
+}
+
 impl Site {
     /// The server of `url`.
     ///
@@ -81,13 +88,9 @@ impl Site {
     ) -> Result<Result<Answered, Lost>, Failure> {
         let traffic = Rc::new(Traffic::default());
         let stream = self.dialer.dial(&traffic, tally).await?;
-        let connection = Connection::new(stream, traffic);
-        let begin = Instant::now();
-        let asked = self.ask_over(Box::new(connection), request, judge, tally).await;
-        if let Some(first) = asked.as_ref().ok().and_then(|answered| answered.first) {
-            tally.first_byte(first.saturating_duration_since(begin));
-        }
-        Ok(asked)
+        let connection = Connection::new(stream, Rc::clone(&traffic));
+        let _first_byte = FirstByte { begin: Instant::now(), traffic, tally };
+        Ok(self.ask_over(Box::new(connection), request, judge, tally).await)
     }
 
     /// Asks over a connection, and keeps it for another hit where that is possible.
@@ -107,5 +110,13 @@ impl Site {
             self.pool.put(connection);
         }
         Ok(answered)
+    }
+}
+
+impl Drop for FirstByte<'_> {
+    fn drop(&mut self) {
+        if let Some(heard) = self.traffic.heard.get() {
+            self.tally.first_byte(heard.saturating_duration_since(self.begin));
+        }
     }
 }

@@ -301,6 +301,7 @@ async fn a_new_connection_has_phases_whatever_becomes_of_the_hit() {
     }
     check(OK, None, true).await;
     check("", Some(Reason::Timeout), false).await;
+    check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Some(Reason::Timeout), true).await;
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let phases = target(nobody, "").hit(0).await.phases.unwrap();
