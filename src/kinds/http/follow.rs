@@ -9,7 +9,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use url::Url as AnyUrl;
+use url::{Position, Url as AnyUrl};
 
 use super::expect::Judge;
 use super::head::Head;
@@ -109,7 +109,7 @@ impl Redirects {
             "*" => Some(None),
             text => Host::parse(text).filter(is_host).map(Some),
         });
-        if to.is_some() && most.unwrap_or(0) == 0 {
+        if to.is_some() && most.unwrap_or(0) == 0 && keys.is_sound() {
             keys.refuse_key(
                 "redirects_to",
                 "\"redirects_to\" without \"redirects\"",
@@ -213,9 +213,7 @@ impl Request {
             (303, _) | (301 | 302, "POST") => ("GET", false),
             (_, method) => (method, true),
         };
-        // A proxy that speaks to the server in our place is told which that is; through a tunnel it isn't spoken to.
-        let by_proxy = !sent.target.starts_with('/') && there.scheme() == "http";
-        let target = if by_proxy { there.as_str() } else { &there[url::Position::BeforePath..] };
+        let target = &there[Position::BeforePath..];
         let mut head = Vec::with_capacity(self.head.len() + there.as_str().len());
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
@@ -224,7 +222,6 @@ impl Request {
             let is_one_of = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
             let value = match elsewhere {
                 Some(url) if is_one_of(&["host"]) => url.authority.as_bytes(),
-                Some(_) if by_proxy && is_one_of(&["proxy-authorization"]) => value,
                 Some(_) if !is_one_of(&FOR_ALL) => continue,
                 _ if !has_body && is_one_of(&OF_A_BODY) => continue,
                 _ => value,
@@ -259,9 +256,6 @@ impl<'a> Sent<'a> {
 
     /// What it asks for, of the server at `url`. A host that the type names counts for the one that is connected to.
     fn url(&self, url: &Url) -> Option<AnyUrl> {
-        if !self.target.starts_with('/') {
-            return AnyUrl::parse(self.target).ok();
-        }
         let scheme = if url.tls { "https" } else { "http" };
         let host = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = host.map_or(url.authority.as_bytes(), |(_, value)| value);
@@ -436,24 +430,6 @@ mod tests {
             let host = authority.to_str().unwrap();
             let expect = format!("GET /b HTTP/1.1\r\nhost: {host}\r\n{agent}\r\naccept: text/html\r\n\r\n");
             assert_eq!(request, expect);
-        }
-    }
-
-    #[test]
-    fn a_proxy_is_told_where_it_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("password"), "sesame").unwrap();
-        let text = format!(
-            "url = \"http://h/a\"\nproxy = \"http://proxy:3128\"\nredirects_to = [\"*\"]\n\
-             proxy_basic = {{ user = \"me\", password_file = \"{}/password\" }}",
-            folder.path().display()
-        );
-        for (location, expect) in
-            [("/b?c", "GET http://h/b?c "), ("http://g", "GET http://g/ "), ("https://g", "GET / ")]
-        {
-            let (_, request) = next(&text, 302, location).unwrap();
-            assert!(request.starts_with(expect), "{request}");
-            assert_eq!(request.contains("proxy-authorization"), !location.contains("https"), "{request}");
         }
     }
 

@@ -20,6 +20,7 @@ mod cookies;
 mod decode;
 mod expect;
 mod follow;
+mod forward;
 mod head;
 mod pool;
 mod request;
