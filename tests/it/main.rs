@@ -14,6 +14,7 @@ mod minute;
 mod parts;
 mod places;
 mod reasons;
+mod requests;
 mod slots;
 mod stop;
 mod threads;
