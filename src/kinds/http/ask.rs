@@ -255,7 +255,7 @@ fn headers(keys: &mut Keys<'_>, columns: Columns<'_>) -> HeaderMap<Template> {
         if !sound(value.example().as_bytes()) {
             keys.refuse_key("headers", seen("the value"), "no control characters");
         } else if let Columns::Of(rows) = columns
-            && let Some(row) = value.columns().find_map(|at| (0..rows.len()).find(|row| !sound(rows.value(*row, at))))
+            && let Some(row) = value.columns().find_map(|at| (0..rows.count()).find(|row| !sound(rows.value(*row, at))))
         {
             let seen = format!("a value of row {} for header {}", row + 1, quote(&name));
             keys.refuse_key("headers", seen, "no control characters in a column that a header has");

@@ -94,6 +94,13 @@ impl HttpTarget {
         self
     }
 
+    /// How many bytes the request of a hit has, put together and not sent.
+    #[doc(hidden)]
+    pub fn request_size(&self, number: u64) -> usize {
+        let request = self.errands[self.turns.at(number)].form.fill(number, &self.values);
+        request.head.len() + request.body.len()
+    }
+
     fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
         let sharing = Sharing::default();
         let terms = Terms { timeout: settings.timeout, keep_alive: settings.keep_alive, sharing: sharing.clone() };

@@ -65,7 +65,7 @@ impl Rows {
     }
 
     /// How many rows there are; not 0 in what was read.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.values.ends.len() / self.columns.len().max(1)
     }
 
@@ -116,7 +116,7 @@ mod tests {
         fn check(text: impl AsRef<[u8]>, columns: &[&str], expect: &[&[&str]]) {
             let rows = Rows::parse(text.as_ref()).unwrap();
             assert_eq!(rows.columns().collect::<Vec<_>>(), columns);
-            assert_eq!(rows.len(), expect.len());
+            assert_eq!(rows.count(), expect.len());
             for (row, values) in expect.iter().enumerate() {
                 for (column, value) in values.iter().enumerate() {
                     let seen = std::str::from_utf8(rows.value(row, column)).unwrap();

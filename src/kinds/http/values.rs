@@ -136,7 +136,7 @@ impl Hit<'_> {
 
 impl Table {
     fn row(&self, number: u64, random: &RefCell<Random>) -> usize {
-        let rows = self.rows.len().max(1);
+        let rows = self.rows.count().max(1);
         match self.order {
             RowOrder::Turn => (number % rows as u64) as usize,
             RowOrder::Random => random.borrow_mut().0[0].usize(0..rows),
