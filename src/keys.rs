@@ -198,6 +198,19 @@ impl<'a> Keys<'a> {
         self.value(key, right, |value| value.as_array()?.iter().map(|value| item(value.get_ref())).collect())
     }
 
+    /// One value, or a list of them, each of which `item` understands; `right` says what that takes.
+    pub fn one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        mut item: impl FnMut(&DeValue<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.value(key, right, |value| match value.as_array() {
+            Some(list) => list.iter().map(|value| item(value.get_ref())).collect(),
+            None => item(value).map(|item| vec![item]),
+        })
+    }
+
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
         self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {

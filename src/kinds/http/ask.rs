@@ -6,8 +6,6 @@
 
 use std::net::SocketAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
@@ -22,7 +20,7 @@ use super::url::Url;
 use super::values::Value;
 use crate::fault::quote;
 use crate::keys::Keys;
-use crate::kinds::dial::Host;
+use crate::kinds::dial::{self, Host};
 
 /// How canihaz calls itself.
 pub const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
@@ -294,16 +292,7 @@ fn body(keys: &mut Keys<'_>, columns: Columns<'_>) -> Option<Template> {
 
 /// The header `Authorization`, where the table has `basic` or `bearer_file`.
 fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap<Template>) -> Option<Vec<u8>> {
-    let basic = keys.table("basic", |keys| {
-        let user = keys.parsed("user", "a user's name, without a colon", |user| {
-            (!user.contains(|c: char| c == ':' || c.is_control())).then(|| user.to_owned())
-        });
-        let user = keys.required("user", user);
-        let password = keys.secret("password_file");
-        let password = keys.required("password_file", password);
-        let together = [user?.as_bytes(), b":", &password?].concat();
-        Some(format!("Basic {}", STANDARD.encode(together)).into_bytes())
-    });
+    let basic = dial::basic(keys, "basic").map(|basic| basic.as_bytes().to_vec());
     let bearer = keys.secret("bearer_file").map(|token| [b"Bearer ", token.as_slice()].concat());
     let ways = [basic.is_some(), bearer.is_some(), headers.contains_key(AUTHORIZATION)];
     if ways.into_iter().filter(|way| *way).count() > 1 {
@@ -311,7 +300,7 @@ fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap<Template>) -> Option<V
         keys.refuse_key(key, "two of \"basic\", \"bearer_file\" and the header Authorization", "one of them");
     }
     // What a secret may have in it is asked when it is read: a header may have more.
-    basic.flatten().or(bearer)
+    basic.or(bearer)
 }
 
 /// What was understood of `key`, or a fault.

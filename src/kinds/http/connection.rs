@@ -13,7 +13,7 @@ use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{Stream, Traffic};
+use crate::kinds::dial::{self, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -215,7 +215,7 @@ impl From<Lost> for Failure {
         let reason = lost.reason();
         match lost.why {
             Why::Closed => Self::new(reason, "the connection ended without an answer"),
-            Why::Failed(error) => Self::new(reason, error),
+            Why::Failed(error) => Self::new(reason, dial::detail(&error)),
             Why::Malformed(malformed) => Self::new(reason, malformed),
         }
     }

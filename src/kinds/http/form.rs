@@ -9,6 +9,7 @@ use super::ask::Ask;
 use super::request::{Body, Request};
 use super::template::Template;
 use super::values::Source;
+use crate::kinds::dial;
 
 /// What a hit's request is made from.
 #[derive(Debug)]
@@ -41,11 +42,21 @@ pub enum Filled<'a> {
 }
 
 impl Form {
-    /// The form of what is asked.
-    pub fn new(ask: &Ask) -> Self {
+    /// The form of what is asked over connections that are got in this way.
+    pub fn new(ask: &Ask, dial: &dial::Settings) -> Self {
         let mut head = Template::same(format!("{} ", ask.method));
+        // A proxy that speaks to the server in our place is told which that is.
+        let proxy = dial.proxy().filter(|_| !ask.url.tls);
+        if proxy.is_some() {
+            head.push(ask.url.origin().as_bytes());
+        }
         head.extend(&ask.path);
         head.push(b" HTTP/1.1\r\n");
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
+            for part in [b"proxy-authorization: ", authorization.as_bytes(), b"\r\n"] {
+                head.push(part);
+            }
+        }
         for (name, value) in &ask.headers {
             head.push(name.as_str().as_bytes());
             head.push(b": ");
@@ -129,7 +140,7 @@ mod tests {
             keys::Source { file: Path::new("x.toml"), text: &text, quotes_values: false, now: "", now_unknown: "" };
         let (settings, faults) = source.read(Settings::read);
         assert_eq!(faults, []);
-        Form::new(&settings.flatten().unwrap().asks[0])
+        Form::new(&settings.flatten().unwrap().asks[0], &dial::Settings::default())
     }
 
     fn shown(request: &Request) -> String {

@@ -35,10 +35,7 @@ mod values;
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
-
-use rustls::ClientConfig;
 
 pub use ask::Ask;
 pub use expect::Expect;
@@ -48,7 +45,7 @@ pub use template::Template;
 pub use url::Url;
 pub use values::{RowOrder, Table};
 
-pub use super::dial::Host;
+pub use super::dial::{Host, Settings as DialSettings, Way};
 use super::dial::{Sharing, Tally};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
@@ -83,7 +80,21 @@ impl HttpTarget {
     /// # Errors
     /// The URL is https and the system has no root certificates.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        Self::with_tls(settings, None)
+        let sharing = Sharing::default();
+        let (timeout, keep_alive, dial) = (settings.timeout, settings.keep_alive, settings.dial.clone());
+        let sites = Sites::new(Terms { timeout, keep_alive, dial, sharing: sharing.clone() });
+        let errand = |ask: &Ask| {
+            let form = Form::new(ask, &settings.dial);
+            Ok(Errand { form, judge: Judge::new(&ask.expect), site: sites.site(&ask.url)? })
+        };
+        let weights: Vec<_> = settings.asks.iter().map(|ask| ask.weight).collect();
+        Ok(Self {
+            errands: settings.asks.iter().map(errand).collect::<anyhow::Result<_>>()?,
+            turns: Turns::new(&weights),
+            values: Source::new(settings.table.clone()),
+            timeout,
+            sharing,
+        })
     }
 
     /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
@@ -99,23 +110,6 @@ impl HttpTarget {
     pub fn request_size(&self, number: u64) -> usize {
         let request = self.errands[self.turns.at(number)].form.fill(number, &self.values);
         request.head.len() + request.body.len()
-    }
-
-    fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
-        let sharing = Sharing::default();
-        let terms = Terms { timeout: settings.timeout, keep_alive: settings.keep_alive, sharing: sharing.clone() };
-        let sites = Sites::new(terms, tls);
-        let errand = |ask: &Ask| {
-            Ok(Errand { form: Form::new(ask), judge: Judge::new(&ask.expect), site: sites.site(&ask.url)? })
-        };
-        let weights: Vec<_> = settings.asks.iter().map(|ask| ask.weight).collect();
-        Ok(Self {
-            errands: settings.asks.iter().map(errand).collect::<anyhow::Result<_>>()?,
-            turns: Turns::new(&weights),
-            values: Source::new(settings.table.clone()),
-            timeout: settings.timeout,
-            sharing,
-        })
     }
 
     /// Sends the request of the hit of this number; `None` when all was as expected.
@@ -134,7 +128,10 @@ impl Target for HttpTarget {
             let exchange = pin!(self.exchange(number, &tally));
             self.sharing.within(self.timeout, exchange).await
         };
-        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
+        let late = || {
+            let detail = format_args!("not done after {:?}, {}", self.timeout, tally.doing());
+            Some(Failure::new(Reason::Timeout, detail))
+        };
         let failure = done.unwrap_or_else(late);
         let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
         Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }

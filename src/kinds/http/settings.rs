@@ -10,6 +10,7 @@ use super::template::Columns;
 use super::turns::MAX_REQUESTS;
 use super::values::{RowOrder, Table};
 use crate::keys::Keys;
+use crate::kinds::dial;
 use crate::kinds::timeout;
 
 /// The largest file of values, in bytes. They are kept in memory, once for all threads.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Whether a connection is used again.
     pub keep_alive: bool,
+    /// How connections are got.
+    pub dial: dial::Settings,
 }
 
 impl Settings {
@@ -43,15 +46,17 @@ impl Settings {
         }
         let keep_alive = keys.boolean("keep_alive").unwrap_or(true);
         let timeout = timeout(keys);
+        let dial = dial::Settings::read_with_proxy(keys);
         let asks = asks(keys, columns, keep_alive);
         let asks = asks.filter(|_| keys.is_sound())?;
         let table = rows.flatten().map(|rows| Table { rows: Arc::new(rows), order: order.unwrap_or_default() });
-        Some(Self { asks, table, timeout, keep_alive })
+        Some(Self { asks, table, timeout, keep_alive, dial })
     }
 
     /// A plain GET of `/` from `address`.
     pub fn get(address: SocketAddr, timeout: Duration) -> Self {
-        Self { asks: vec![Ask::get(address)], table: None, timeout, keep_alive: true }
+        let dial = dial::Settings::default();
+        Self { asks: vec![Ask::get(address)], table: None, timeout, keep_alive: true, dial }
     }
 }
 
