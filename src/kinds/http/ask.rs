@@ -96,7 +96,9 @@ impl Ask {
         headers.insert(USER_AGENT, Template::same(AGENT));
         // Replaces those two where it has them.
         headers.extend(said.headers);
-        headers.extend(said.authorization.map(|value| (AUTHORIZATION, value)));
+        if let Some(authorization) = said.authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
         // Servers may insist on it where a body is usual; where none is, it would be a surprise.
         if said.body.is_some() || [Method::POST, Method::PUT, Method::PATCH].contains(&method) {
             let mut length = Template::default();
@@ -157,13 +159,13 @@ impl Said {
     pub fn ask_under(self, of_type: &Self, keep_alive: bool) -> Option<Ask> {
         let Address { url, path } = self.address.clone().or_else(|| of_type.address.clone())?;
         let mut headers = of_type.headers.clone();
-        let mut authorization = of_type.authorization.clone();
+        // Among the headers, so that whatever the request says replaces it.
+        if let Some(authorization) = &of_type.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         if !of_type.url().is_some_and(|of_type| of_type.is_of_the_server_of(&url)) {
             OF_ONE_SERVER.iter().for_each(|name| _ = headers.remove(name));
-            authorization = None;
         }
-        // The type's goes first, so that whatever the request says replaces it.
-        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
         headers.extend(self.headers);
         let method = self.method.or_else(|| of_type.method.clone());
         let expect = self.expect.or_else(|| of_type.expect.clone());

@@ -302,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_request_says_is_in_place_of_what_the_type_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, secret) in [("type", "Open"), ("own", "sesame")] {
+            std::fs::write(folder.path().join(name), secret).unwrap();
+        }
+        let check = |of_type: &str, own: &str, expect: &[&str]| {
+            let text = format!("url = \"http://host/\"\n{of_type}\n[[request]]\n{own}\n");
+            let settings = read(&folder.path().join("x.toml"), &text).unwrap();
+            let all = settings.asks[0].headers.iter().skip(2);
+            let seen: Vec<_> = all.map(|(name, value)| format!("{name}: {}", value.example())).collect();
+            assert_eq!(seen, expect, "{text}");
+        };
+        check("headers = { A = \"1\", B = \"2\" }", "headers = { b = \"3\", c = \"4\" }", &["a: 1", "b: 3", "c: 4"]);
+        let bearer = "authorization: Bearer sesame";
+        check("", "bearer_file = \"own\"", &[bearer]);
+        check("bearer_file = \"type\"", "bearer_file = \"own\"", &[bearer]);
+        check("headers = { Authorization = \"type\" }", "bearer_file = \"own\"", &[bearer]);
+        check("bearer_file = \"type\"", "headers = { Authorization = \"own\" }", &["authorization: own"]);
+        check("basic = { user = \"a\", password_file = \"type\" }", "bearer_file = \"own\"", &[bearer]);
+        check("bearer_file = \"own\"", "", &[bearer]);
+        check("bearer_file = \"own\"", "url = \"http://host:80/x\"", &[bearer]);
+        check("bearer_file = \"own\"", "url = \"http://host:81/x\"", &[]);
+        check("bearer_file = \"own\"", "url = \"https://host:80/x\"", &[]);
+        check("method = \"POST\"", "", &["content-length: 0"]);
+        check("method = \"POST\"", "method = \"GET\"", &[]);
+        check("method = \"POST\"", "body = \"{{n}}\"", &["content-length: 0"]);
+    }
+
+    #[test]
     fn what_is_the_same_compares_equal() {
         let text = "headers = { a = \"{{uuid}}\" }\n[[request]]\nweight = 2\n[[request]]\n";
         assert_eq!(good(text), good(text));
