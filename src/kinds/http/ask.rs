@@ -21,6 +21,7 @@ use super::values::Value;
 use crate::fault::quote;
 use crate::keys::Keys;
 use crate::kinds::dial::{self, Host};
+use crate::page::Key;
 
 /// How canihaz calls itself.
 pub const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
@@ -28,6 +29,43 @@ pub const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
 const MAX_BODY: u64 = 64 << 20;
 /// The headers that are one server's business.
 const OF_ONE_SERVER: [HeaderName; 4] = [HOST, AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+
+/// What [`Said::read`] reads, `expect` apart.
+pub const KEYS: &[Key] = &[
+    Key { name: "url", meaning: "what is asked for", default: "needed, unless every `[[request]]` has one" },
+    Key { name: "method", meaning: "how", default: "`\"GET\"`" },
+    Key {
+        name: "headers",
+        meaning: "the request's headers; not `Content-Length`, `Transfer-Encoding`, `Connection`, which follow from other \
+                  keys",
+        default: "`Host`, and `User-Agent: canihaz/VERSION`",
+    },
+    Key { name: "body", meaning: "the request's body", default: "none" },
+    Key { name: "body_file", meaning: "the file that has it, up to 64 MiB, and is sent as it is", default: "none" },
+    Key { name: "body_template", meaning: "the file that has it, in which values change by hit", default: "none" },
+    Key { name: "basic.user", meaning: "who asks, as Basic authentication has it", default: "none" },
+    Key { name: "basic.password_file", meaning: "the file that has the password, in one line", default: "none" },
+    Key { name: "bearer_file", meaning: "the file that has a token, in one line", default: "none" },
+];
+
+/// What [`Said::read_one`] reads.
+pub const KEYS_OF_ONE: &[Key] = &[
+    Key { name: "request", meaning: "several requests in turn; each can say what follows", default: "none" },
+    Key { name: "request.weight", meaning: "how often it is sent, compared with the others", default: "1" },
+    Key { name: "request.url", meaning: "what is asked for", default: "the type's" },
+    Key { name: "request.method", meaning: "how", default: "the type's" },
+    Key {
+        name: "request.headers",
+        meaning: "headers beside the type's, or in place of those of the same name",
+        default: "the type's",
+    },
+    Key { name: "request.body", meaning: "its body; the type has none then", default: "none" },
+    Key { name: "request.body_file", meaning: "as above", default: "none" },
+    Key { name: "request.body_template", meaning: "as above", default: "none" },
+    Key { name: "request.basic.*", meaning: "as above", default: "the type's, on the type's server" },
+    Key { name: "request.bearer_file", meaning: "as above", default: "the type's, on the type's server" },
+    Key { name: "request.expect.*", meaning: "as below, in place of all that the type expects", default: "the type's" },
+];
 
 /// A request, and what is expected of its answer.
 #[derive(Clone, Debug, PartialEq)]

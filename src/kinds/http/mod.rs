@@ -47,6 +47,7 @@ pub use values::{RowOrder, Table};
 
 pub use super::dial::{Host, Settings as DialSettings, Way};
 use super::dial::{Sharing, Tally};
+use crate::page::Key;
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use expect::Judge;
@@ -55,6 +56,10 @@ use site::{Site, Terms};
 use sites::Sites;
 use turns::Turns;
 use values::Source;
+
+/// What a type of this kind can say; each part stands where it is read.
+pub const KEYS: &[&[Key]] =
+    &[ask::KEYS, settings::KEYS, ask::KEYS_OF_ONE, expect::KEYS, super::dial::KEYS, super::dial::PROXY_KEYS];
 
 /// HTTP servers, mostly one, and what to ask them in turn.
 #[derive(Debug)]

@@ -12,9 +12,17 @@ use super::values::{RowOrder, Table};
 use crate::keys::Keys;
 use crate::kinds::dial;
 use crate::kinds::timeout;
+use crate::page::Key;
 
 /// The largest file of values, in bytes. They are kept in memory, once for all threads.
 const MAX_CSV: u64 = 64 << 20;
+
+/// What [`Settings::read`] reads, requests apart.
+pub const KEYS: &[Key] = &[
+    Key { name: "csv", meaning: "a file of values, up to 64 MiB, of which each hit has a row", default: "none" },
+    Key { name: "csv_order", meaning: "which row: that of the hit's number, or any", default: "turn" },
+    Key { name: "keep_alive", meaning: "`false`: a new connection for each hit", default: "`true`" },
+];
 
 /// Everything about a hit.
 #[derive(Clone, Debug, PartialEq)]
