@@ -143,10 +143,15 @@ impl<'a> Keys<'a> {
 
     /// The path of a file, relative to the folder of the one it is named in.
     pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let folder = self.source.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = self.folder();
         self.parsed(key, "the path of a file, in quotes", |text| {
             (!text.is_empty() && !text.contains('\0')).then(|| folder.join(text))
         })
+    }
+
+    /// The folder that the file stands in: paths in it are relative to that.
+    pub fn folder(&self) -> PathBuf {
+        self.source.file.parent().unwrap_or(Path::new("")).to_owned()
     }
 
     /// What the file named by `key` holds, at most `limit` bytes; a file that can't be trusted is a fault.
@@ -215,7 +220,7 @@ impl<'a> Keys<'a> {
 
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
-        self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {
+        self.value(key, "a table of texts, as in { NAME = \"text\" }", |value| {
             let mut entries: Vec<_> = value.as_table()?.iter().collect();
             entries.sort_by_key(|(name, _)| name.span().start);
             entries
@@ -259,7 +264,7 @@ impl<'a> Keys<'a> {
         let tables = match value.into_inner() {
             DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
             DeValue::Array(tables) => {
-                self.fault(Some(name.start), format!("{} {}", tables.len(), self.name(key)), right());
+                self.fault(Some(name.start), format!("{} has {} tables", self.name(key), tables.len()), right());
                 return None;
             }
             _ => {
@@ -501,8 +506,8 @@ mod tests {
             &["x.toml:4:10: \"request[2].weight\" is \"0\": a whole number from 1 to 9"],
         );
         let right = "tables, as in [[request]], from 1 to 2";
-        check("request = []", None, &[&format!("x.toml:1:1: 0 \"request\": {right}")]);
-        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: 3 \"request\": {right}")]);
+        check("request = []", None, &[&format!("x.toml:1:1: \"request\" has 0 tables: {right}")]);
+        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: \"request\" has 3 tables: {right}")]);
         check("[request]", None, &[&format!("x.toml:1:2: key \"request\": {right}")]);
         check("request = [1, { weight = 1 }]", Some(&[Some(1)]), &[&format!("x.toml:1:12: \"request[1]\": {right}")]);
         let (_, unknown) = source("[[request]]\nweigth = 1").read(|keys| {

@@ -182,11 +182,6 @@ impl Said {
         self.authorization.is_some() || OF_ONE_SERVER.iter().any(|name| self.headers.contains_key(name))
     }
 
-    /// Whether it has a body.
-    pub const fn has_body(&self) -> bool {
-        self.body.is_some()
-    }
-
     /// The request that this says; `None` when it has no URL.
     pub fn ask(self, keep_alive: bool) -> Option<Ask> {
         let Address { url, path } = self.address.clone()?;

@@ -85,13 +85,16 @@ fn rows(keys: &mut Keys<'_>) -> Option<Option<Rows>> {
 /// The type's own request, or those of its list.
 fn asks(keys: &mut Keys<'_>, columns: Columns<'_>, keep_alive: bool) -> Option<Vec<Ask>> {
     let (has_url, has_list) = (keys.has("url"), keys.has("request"));
+    let first = |names: &[&'static str]| names.iter().copied().find(|name| keys.has(name));
+    let (body, secret) = (first(&["body", "body_file", "body_template"]), first(&["basic", "bearer_file"]));
     let said = Said::read(keys, Base::Top, columns);
-    if has_list && said.has_body() {
-        keys.refuse("a body beside a list of requests", "a body in each request that has one");
+    if let Some(key) = body.filter(|_| has_list) {
+        keys.refuse_key(key, "a body beside a list of requests", "a body in each request that has one");
     }
     if has_list && !has_url && said.is_for_one_server() {
         let right = "the \"url\" of that server, or these in the requests to it";
-        keys.refuse("authorization, Host or Cookie that are for one server, and no \"url\"", right);
+        let seen = "authorization, Host or Cookie that are for one server, and no \"url\"";
+        keys.refuse_key(secret.unwrap_or("headers"), seen, right);
     }
     let base = match (has_url, said.url()) {
         (false, _) => Base::Missing,
@@ -273,7 +276,7 @@ mod tests {
             "[[request]]\nweight = 0",
             &["\"request[1].weight\" can't be this integer: a whole number from 1 to 1000"],
         );
-        with_url("request = []", &["0 \"request\": tables, as in [[request]], from 1 to 100"]);
+        with_url("request = []", &["\"request\" has 0 tables: tables, as in [[request]], from 1 to 100"]);
         with_url(
             "body = \"x\"\n[[request]]",
             &["a body beside a list of requests: a body in each request that has one"],
