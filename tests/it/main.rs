@@ -18,6 +18,7 @@ mod pages;
 mod parts;
 mod places;
 mod reasons;
+mod requests;
 mod slots;
 mod stop;
 mod threads;

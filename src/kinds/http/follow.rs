@@ -8,12 +8,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use url::{Position, Url as AnyUrl};
 
 use super::expect::Judge;
 use super::head::Head;
-use super::request::Request;
+use super::request::{Body, Request};
 use super::site::Site;
 use super::sites::Sites;
 use super::url::Url;
@@ -232,8 +231,8 @@ impl Request {
         }
         head.extend_from_slice(b"\r\n");
         Self {
-            head: head.into(),
-            body: if has_body { self.body.clone() } else { Bytes::new() },
+            head,
+            body: if has_body { Body::Same(self.body.bytes()) } else { Body::default() },
             idempotent: self.idempotent || method == "GET",
             is_head: method == "HEAD",
         }
@@ -281,12 +280,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::keys::Source;
-    use crate::kinds::http::Settings;
+    use crate::keys;
+    use crate::kinds::http::form::Form;
     use crate::kinds::http::head::Wants;
+    use crate::kinds::http::values::Source;
+    use crate::kinds::http::{Settings, Template};
 
     fn settings(text: &str) -> Result<Settings, Vec<String>> {
-        let source = Source { file: Path::new("x.toml"), text, quotes_values: false, now: "", now_unknown: "" };
+        let source = keys::Source { file: Path::new("x.toml"), text, quotes_values: false, now: "", now_unknown: "" };
         let (settings, faults) = source.read(Settings::read);
         match settings.flatten() {
             Some(settings) if faults.is_empty() => Ok(settings),
@@ -299,8 +300,10 @@ mod tests {
         let settings = settings(&format!("redirects = 5\n{text}")).unwrap();
         let mut head = Head::new(status, Wants { redirects: true, ..Wants::default() });
         head.note("Location", location.as_bytes());
-        let request = Request::new(&settings);
-        match settings.redirects.next(&settings.url.host, &settings.url, &request, &head) {
+        let ask = &settings.asks[0];
+        let form = Form::new(ask);
+        let request = form.fill(0, &Source::new(None));
+        match settings.redirects.next(&ask.url.host, &ask.url, &request, &head) {
             Ok(hop) => {
                 let request = [&*hop.request.head, &*hop.request.body].concat();
                 Ok((hop.url, String::from_utf8(request).unwrap()))
@@ -450,6 +453,6 @@ mod tests {
         check("cookies = true\nheaders = { Cookie = \"a=b\" }", "one of them");
         check("compressed = true\nheaders = { Accept-Encoding = \"br\" }", "one of them");
         let settings = settings("url = \"http://h/\"\ncompressed = true").unwrap();
-        assert_eq!(settings.headers["accept-encoding"], "gzip, br");
+        assert_eq!(settings.asks[0].headers["accept-encoding"], Template::same("gzip, br"));
     }
 }
