@@ -138,17 +138,16 @@ impl HttpTarget {
 
     /// Sends the request of the hit of this number, and those that it leads to; `None` when all was as expected.
     async fn exchange(&self, number: u64, tally: &Tally) -> Option<Failure> {
-        let Errand { form, judge, url, site } = &self.errands[self.turns.at(number)];
-        let request = form.fill(number, &self.values);
-        match site.ask(&request, judge, tally).await {
-            Ok(answered) if answered.leads_elsewhere() => {
-                let first = Asked { url, site, request: &request };
-                // Boxed, as it is large and seldom needed.
-                Box::pin(self.redirects.follow(&self.sites, first, answered.head, judge, tally)).await
-            }
-            Ok(answered) => answered.failure,
-            Err(failure) => Some(failure),
-        }
+        let errand = &self.errands[self.turns.at(number)];
+        let request = errand.form.fill(number, &self.values);
+        let head = match errand.site.ask(&request, &errand.judge, tally).await {
+            Ok(answered) if answered.leads_elsewhere() => answered.head,
+            Ok(answered) => return answered.failure,
+            Err(failure) => return Some(failure),
+        };
+        let first = Asked { url: &errand.url, site: &errand.site, request: &request };
+        // Boxed, as it is large and seldom needed.
+        Box::pin(self.redirects.follow(&self.sites, first, head, &errand.judge, tally)).await
     }
 }
 
