@@ -4,6 +4,7 @@
 //! is theirs; how many bytes that takes, and when they come, is counted here.
 
 mod host;
+mod pool;
 mod socket;
 mod stamps;
 mod stream;
@@ -25,6 +26,7 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 pub use host::Host;
+pub use pool::{Idle, Pool};
 pub use stream::Stream;
 pub use traffic::{Tally, Traffic};
 

@@ -13,7 +13,7 @@ use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{Stream, Traffic};
+use crate::kinds::dial::{Idle, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -128,9 +128,14 @@ impl Connection {
             Err(why) => Err(lost(why)),
         }
     }
+}
 
-    /// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
-    pub fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
+impl Idle for Connection {
+    fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [0];
         Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }

@@ -17,7 +17,6 @@ mod answer;
 mod connection;
 mod expect;
 mod head;
-mod pool;
 mod request;
 mod settings;
 mod site;

@@ -8,10 +8,9 @@ use rustls::ClientConfig;
 
 use super::connection::{Answered, Connection, Lost};
 use super::expect::Judge;
-use super::pool::Pool;
 use super::request::Request;
 use super::url::Url;
-use crate::kinds::dial::{Dialer, Sharing, Tally, Traffic};
+use crate::kinds::dial::{Dialer, Pool, Sharing, Tally, Traffic};
 use crate::target::Failure;
 
 /// What holds for all servers that a target speaks to.
@@ -29,7 +28,7 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Site {
     dialer: Dialer,
-    pool: Pool,
+    pool: Pool<Connection>,
     keep_alive: bool,
 }
 
