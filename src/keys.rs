@@ -89,6 +89,12 @@ impl<'a> Keys<'a> {
         self.value(key, right, |value| value.as_str().and_then(parse))
     }
 
+    /// What `parse` makes of a text, or else says would be right.
+    pub fn explained<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let parsed = parse(&self.text(key)?);
+        parsed.map_err(|right| self.refuse_key(key, format!("{} can't be this string", self.name(key)), right)).ok()
+    }
+
     /// A length of time with its unit, as in `"250ms"`, from `least` to `most`.
     pub fn duration(&mut self, key: &'static str, least: Duration, most: Duration) -> Option<Duration> {
         let right =
@@ -226,9 +232,57 @@ impl<'a> Keys<'a> {
         Some(read)
     }
 
+    /// A list of tables with keys of their own, as in `[[request]]`, at least one and at most `most`, each read by `read`;
+    /// messages count them from 1, as in `request[2].url`.
+    pub fn tables<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        mut read: impl FnMut(&mut Keys<'a>) -> T,
+    ) -> Option<Vec<T>> {
+        let (name, value) = self.take(key)?;
+        let right = || format!("tables, as in [[{key}]], from 1 to {most}");
+        let tables = match value.into_inner() {
+            DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
+            DeValue::Array(tables) => {
+                self.fault(Some(name.start), format!("{} {}", tables.len(), self.name(key)), right());
+                return None;
+            }
+            _ => {
+                self.fault(Some(name.start), format!("key {}", self.name(key)), right());
+                return None;
+            }
+        };
+        let mut all = Vec::with_capacity(tables.len());
+        for (number, table) in (1..).zip(tables) {
+            let offset = table.span().start;
+            let DeValue::Table(table) = table.into_inner() else {
+                self.fault(Some(offset), format!("\"{}{key}[{number}]\"", self.prefix), right());
+                continue;
+            };
+            let mut keys = Keys {
+                source: self.source,
+                prefix: format!("{}{key}[{number}].", self.prefix),
+                table,
+                offset: Some(offset),
+                known: Vec::new(),
+                places: Vec::new(),
+                faults: Vec::new(),
+            };
+            all.push(read(&mut keys));
+            self.faults.extend(keys.finish());
+        }
+        Some(all)
+    }
+
+    /// A key as messages name it: in quotes, with the tables that it stands in.
+    pub fn name(&self, key: &str) -> String {
+        format!("\"{}{key}\"", self.prefix)
+    }
+
     /// Says that a key which can't be left out isn't there, unless what was there is already faulted.
     pub fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
-        let name = format!("\"{}{key}\"", self.prefix);
+        let name = self.name(key);
         if value.is_none() && !self.faults.iter().any(|fault| fault.seen.contains(&name)) {
             self.fault(self.offset, format!("no key {name}"), String::from("it can't be left out"));
         }
@@ -396,6 +450,46 @@ mod tests {
             &["x.toml:1:11: \"timeout\" is \"5\": a time with its unit, as in \"250ms\" or \"5s\", from 1ms to 50s; \
                its default is used"],
         );
+    }
+
+    #[test]
+    fn each_table_of_a_list_is_read_and_its_faults_are_named() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<&[Option<u64>]>, faults: &[&str]) {
+            let (read, found) = source(text).read(|keys| {
+                keys.tables("request", 2, |keys| {
+                    let weight = keys.integer("weight", 1, 9);
+                    keys.required("weight", weight)
+                })
+            });
+            let found: Vec<_> = found.iter().map(Fault::to_string).collect();
+            let found: Vec<_> = found.iter().map(|fault| fault.split_once("; its default").unwrap().0).collect();
+            assert_eq!((read.unwrap().as_deref(), found.as_slice()), (expect, faults), "{text}");
+        }
+        check("", None, &[]);
+        check("[[request]]\nweight = 1\n[[request]]\nweight = 2", Some(&[Some(1), Some(2)]), &[]);
+        check("request = [{ weight = 1 }]", Some(&[Some(1)]), &[]);
+        check(
+            "[[request]]\nweight = 1\n\n  [[request]]\n",
+            Some(&[Some(1), None]),
+            &["x.toml:4:3: no key \"request[2].weight\": it can't be left out"],
+        );
+        check(
+            "[[request]]\nweight = 1\n[[request]]\nweight = 0",
+            Some(&[Some(1), None]),
+            &["x.toml:4:10: \"request[2].weight\" is \"0\": a whole number from 1 to 9"],
+        );
+        let right = "tables, as in [[request]], from 1 to 2";
+        check("request = []", None, &[&format!("x.toml:1:1: 0 \"request\": {right}")]);
+        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: 3 \"request\": {right}")]);
+        check("[request]", None, &[&format!("x.toml:1:2: key \"request\": {right}")]);
+        check("request = [1, { weight = 1 }]", Some(&[Some(1)]), &[&format!("x.toml:1:12: \"request[1]\": {right}")]);
+        let (_, unknown) = source("[[request]]\nweigth = 1").read(|keys| {
+            keys.tables("request", 2, |keys| keys.integer("weight", 1, 9));
+        });
+        let expect =
+            "x.toml:2:1: unknown key \"request[1].weigth\": the nearest known one is \"weight\"; it is ignored";
+        assert_eq!(unknown[0].to_string(), expect);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod dial;
 pub mod http;
 pub mod loopback;
+pub mod tcp;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -58,6 +59,8 @@ pub enum Kind {
     Http(http::Settings),
     /// Requests to a server of the runner's own.
     Loopback(loopback::Settings),
+    /// Exchanges with a server over TCP.
+    Tcp(tcp::Settings),
 }
 
 /// What the hits of a test hit.
@@ -72,6 +75,8 @@ pub enum KindTarget {
         /// Runs as long as the target.
         server: loopback::Server,
     },
+    /// A server over TCP.
+    Tcp(tcp::TcpTarget),
 }
 
 /// Reads the keys of one kind.
@@ -81,6 +86,7 @@ type Read = fn(&mut Keys<'_>) -> Option<Kind>;
 const KINDS: &[(&str, Read)] = &[
     ("http", |keys| http::Settings::read(keys).map(Kind::Http)),
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
+    ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp)),
 ];
 
 /// The types that need no file.
@@ -121,6 +127,7 @@ impl Kind {
         match self {
             Self::Http(settings) => settings.timeout,
             Self::Loopback(settings) => settings.timeout,
+            Self::Tcp(settings) => settings.timeout,
         }
     }
 
@@ -136,6 +143,7 @@ impl Kind {
                 let settings = http::Settings::get(server.address(), settings.timeout);
                 KindTarget::Loopback { target: http::HttpTarget::new(&settings)?.sharing(wakeups), server }
             }
+            Self::Tcp(settings) => KindTarget::Tcp(tcp::TcpTarget::new(settings)?.sharing(wakeups)),
         })
     }
 }
@@ -144,6 +152,7 @@ impl Target for KindTarget {
     async fn hit(&self, number: u64) -> Outcome {
         match self {
             Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
+            Self::Tcp(target) => target.hit(number).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How TLS is spoken: rustls with ring, and the system's roots.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, anyhow, ensure};
@@ -30,6 +31,11 @@ pub fn trusting(roots: RootCertStore) -> anyhow::Result<Arc<ClientConfig>> {
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![HTTP_1.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Whether what failed is TLS, not what is below it.
+pub fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 fn read_system() -> anyhow::Result<Arc<ClientConfig>> {

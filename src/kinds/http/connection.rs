@@ -13,7 +13,7 @@ use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{Idle, Stream, Traffic};
+use crate::kinds::dial::{Idle, Stream, Traffic, tls};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -208,7 +208,7 @@ impl Lost {
         match &self.why {
             Why::Malformed(_) => Reason::Protocol,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Why::Failed(error) if is_of_tls(error) => Reason::Tls,
+            Why::Failed(error) if tls::is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
         }
@@ -224,8 +224,4 @@ impl From<Lost> for Failure {
             Why::Malformed(malformed) => Self::new(reason, malformed),
         }
     }
-}
-
-fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
