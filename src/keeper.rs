@@ -14,6 +14,9 @@ use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::summary::{Measured, Summary};
 
+/// The size of a file system's blocks, in bytes.
+const BLOCK: u64 = 4096;
+
 /// One interval that was to be written.
 #[derive(Debug)]
 pub struct Kept {
@@ -95,8 +98,8 @@ impl Shelf {
             }
         });
         let stored = self.spool.store(&label, &summaries);
-        // A little more than it takes: summaries are a few blocks each.
-        self.size += 4096 * (1 + summaries.len() as u64);
+        // As the disk counts: in whole blocks, of mostly this size.
+        self.size += stored.as_ref().map_or(0, |bytes| bytes.next_multiple_of(BLOCK));
         let spooled = stored.is_ok();
         Kept { label, summaries, trouble: stored.err().or(archived.err()), spooled }
     }

@@ -89,9 +89,14 @@ impl<'a> Keys<'a> {
         self.value(key, right, |value| value.as_str().and_then(parse))
     }
 
-    /// What `parse` makes of a text, or else says would be right.
-    pub fn explained<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let parsed = parse(&self.text(key)?);
+    /// What `parse` makes of a text, or else says would be right; `right` says what it takes at all.
+    pub fn explained<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed = self.parsed(key, right, |text| Some(parse(text)))?;
         parsed.map_err(|right| self.refuse_key(key, format!("{} can't be this string", self.name(key)), right)).ok()
     }
 
@@ -197,6 +202,19 @@ impl<'a> Keys<'a> {
         mut item: impl FnMut(&DeValue<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         self.value(key, right, |value| value.as_array()?.iter().map(|value| item(value.get_ref())).collect())
+    }
+
+    /// One value, or a list of them, each of which `item` understands; `right` says what that takes.
+    pub fn one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        mut item: impl FnMut(&DeValue<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.value(key, right, |value| match value.as_array() {
+            Some(list) => list.iter().map(|value| item(value.get_ref())).collect(),
+            None => item(value).map(|item| vec![item]),
+        })
     }
 
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.

@@ -66,7 +66,7 @@
 //! - what a hit does: [`kinds`], one file or folder each; what those share that hit over a network is in `kinds/dial`
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
-//!   [`target`], [`summary`], [`latency`]; and [`wakeups`]
+//!   [`target`], [`summary`], [`connections`], [`values`], [`latency`]; and [`wakeups`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
@@ -85,6 +85,7 @@
 pub mod archive;
 pub mod asked;
 pub mod backlog;
+pub mod connections;
 pub mod courier;
 pub mod ctl;
 pub mod destinations;
@@ -117,6 +118,7 @@ pub mod stop;
 pub mod summary;
 pub mod target;
 pub mod trust;
+pub mod values;
 pub mod wakeups;
 pub mod watch;
 mod worker;

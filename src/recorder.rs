@@ -18,14 +18,24 @@ pub struct Recorder {
     full_until: Option<Instant>,
     /// Whether a due hit had to wait for the target in this interval.
     waited: bool,
+    /// The number that the next hit has, as far as is known.
+    next: u64,
+    /// Hits with smaller numbers are done without checking whom they are done to.
+    insecure_below: u64,
+    /// Whether those of the plan to come are.
+    is_insecure: bool,
 }
 
 impl Recorder {
     /// Counts one event.
     pub fn hear(&mut self, gossip: &Gossip) {
         match gossip {
-            Gossip::BeforeTarget(_) => self.tally.sent += 1,
-            Gossip::AfterTarget { ended, .. } => {
+            Gossip::BeforeTarget(due) => {
+                self.tally.sent += 1;
+                self.next = due.number + 1;
+            }
+            Gossip::AfterTarget { number, ended } => {
+                self.tally.insecure |= *number < self.insecure_below;
                 self.look_who_waited(ended.end);
                 self.asked.pass(ended.end);
                 self.tally.record(ended);
@@ -41,6 +51,19 @@ impl Recorder {
     pub fn plan(&mut self, pacer: &Pacer, now: Instant) {
         self.look_who_waited(now);
         self.asked.go_on(pacer, now);
+        if !self.is_insecure {
+            self.insecure_below = self.insecure_below.min(self.next);
+        }
+    }
+
+    /// Whether hits are insecure from now on, or, once they were, no longer from the next [plan](Self::plan) on: those
+    /// in flight end as they began. The interval, and every other in which an insecure hit ends, is marked.
+    pub fn insecure(&mut self, is_insecure: bool) {
+        self.is_insecure = is_insecure;
+        if is_insecure {
+            self.insecure_below = u64::MAX;
+            self.tally.insecure = true;
+        }
     }
 
     /// From `now` on the test is asked for nothing.
@@ -72,6 +95,7 @@ impl Recorder {
     /// Ends the interval at `now` and begins the next.
     pub fn close(&mut self, now: Instant) -> Tally {
         let mut tally = std::mem::take(&mut self.tally);
+        self.tally.insecure = self.insecure_below == u64::MAX;
         let asked = self.asked.up_to(now).max(self.asked_before);
         tally.asked = asked - std::mem::replace(&mut self.asked_before, asked);
         let waited = std::mem::take(&mut self.waited) || self.full_until.is_some_and(|due| due <= now);
@@ -163,6 +187,45 @@ mod tests {
         recorder.is_full(None);
         let tally = recorder.close(begin + Duration::from_secs(10));
         assert_eq!((tally.asked, tally.sent, tally.unsent), (501, 0, 0));
+    }
+
+    #[test]
+    fn intervals_are_marked_while_their_type_is_insecure_and_until_the_last_insecure_hit_has_ended() {
+        let (mut recorder, begin) = recorder();
+        let second = |second| begin + Duration::from_secs(second);
+        let pace = Pace { frequency: 6000, phase: 0, arrivals: Arrivals::Even, max_catch_up: 10 };
+        let pacer = Pacer::new(pace, begin, begin + Duration::from_secs(60), 1);
+        let start = |recorder: &mut Recorder, number| recorder.hear(&Gossip::BeforeTarget(due(number, begin)));
+        let end = |recorder: &mut Recorder, number| {
+            let ended = Ended::new(due(number, begin), begin, begin, Outcome::default());
+            recorder.hear(&Gossip::AfterTarget { number, ended });
+        };
+        start(&mut recorder, 0);
+        recorder.plan(&pacer, second(1));
+        end(&mut recorder, 0);
+        assert!(!recorder.close(second(10)).insecure, "it never was");
+        recorder.insecure(true);
+        recorder.plan(&pacer, second(11));
+        start(&mut recorder, 1);
+        assert!(recorder.close(second(20)).insecure, "it became so in this interval");
+        assert!(recorder.close(second(30)).insecure, "also where no hit ended");
+        recorder.insecure(false);
+        start(&mut recorder, 2);
+        recorder.plan(&pacer, second(31));
+        start(&mut recorder, 3);
+        assert!(recorder.close(second(40)).insecure, "it was so until the change");
+        end(&mut recorder, 3);
+        assert!(!recorder.close(second(41)).insecure, "only a secure hit ended");
+        end(&mut recorder, 2);
+        assert!(recorder.close(second(42)).insecure, "one was still on its way as it began");
+        recorder.plan(&pacer, second(42));
+        end(&mut recorder, 1);
+        assert!(recorder.close(second(43)).insecure, "and another, whatever was planned since");
+        assert!(!recorder.close(second(50)).insecure);
+        recorder.insecure(true);
+        recorder.insecure(false);
+        recorder.plan(&pacer, second(51));
+        assert!(recorder.close(second(60)).insecure, "it was so for a moment");
     }
 
     #[test]

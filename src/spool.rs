@@ -47,16 +47,17 @@ impl Spool {
         Self { root: state.join("spool") }
     }
 
-    /// Writes an interval and links it to every destination it is for.
+    /// Writes an interval and links it to every destination it is for; how many bytes that are.
     ///
     /// # Errors
     /// When it can't be written; nothing of it is left then.
-    pub fn store(&self, label: &Label, summaries: &[Summary]) -> io::Result<()> {
+    pub fn store(&self, label: &Label, summaries: &[Summary]) -> io::Result<u64> {
         let folder = self.root.join(INTERVALS);
         fs::create_dir_all(&folder)?;
         let path = folder.join(label.to_string());
         let partial = folder.join(format!("{label}{PARTIAL}"));
-        let stored = write_whole(&partial, &lines(summaries)?).and_then(|()| fs::rename(&partial, &path));
+        let lines = lines(summaries)?;
+        let stored = write_whole(&partial, &lines).and_then(|()| fs::rename(&partial, &path));
         if let Err(error) = stored.and_then(|()| self.link(&path, label, summaries)) {
             let _ = fs::remove_file(&partial);
             let _ = fs::remove_file(&path);
@@ -65,7 +66,7 @@ impl Spool {
             }
             return Err(error);
         }
-        Ok(())
+        Ok(lines.len() as u64)
     }
 
     /// Links what runs that are no longer alive had written but not linked everywhere.

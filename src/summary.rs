@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::connections::Connections;
 use crate::gossip::Ended;
 use crate::latency::Latency;
 use crate::target::Reason;
+use crate::values::Values;
 
 /// The name under which the runner tells of itself.
 pub const RUNNER: &str = "_runner";
@@ -105,6 +107,15 @@ pub struct Tally {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// The connections that hits opened; `None` while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Box<Connections>>,
+    /// The numbers that hits brought back; `None` while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Box<Values>>,
+    /// Whether a part of it, or all, was done without checking whom it was done to (`insecure = true` in the type).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
 }
 
 /// What the runner has to say of itself.
@@ -141,6 +152,13 @@ impl Tally {
         self.blocked.record(ended.blocked);
         self.bytes_in += ended.outcome.bytes_in;
         self.bytes_out += ended.outcome.bytes_out;
+        if let Some(phases) = &ended.outcome.phases {
+            self.connections.get_or_insert_default().record(phases);
+        }
+        if !ended.outcome.values.is_empty() {
+            let values = self.values.get_or_insert_default();
+            ended.outcome.values.iter().for_each(|value| values.record(value));
+        }
     }
 
     /// Adds all of `other`, exactly.
@@ -162,6 +180,13 @@ impl Tally {
         self.blocked.merge(&other.blocked);
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        if let Some(connections) = &other.connections {
+            self.connections.get_or_insert_default().merge(connections);
+        }
+        if let Some(values) = &other.values {
+            self.values.get_or_insert_default().merge(values);
+        }
+        self.insecure |= other.insecure;
     }
 
     /// The hits accounted for, one way or another.
@@ -198,6 +223,11 @@ impl Tally {
     /// The four distributions with their names.
     pub fn latencies(&self) -> [(&'static str, &Latency); 4] {
         [("response", &self.response), ("service", &self.service), ("lag", &self.lag), ("blocked", &self.blocked)]
+    }
+
+    /// How many values that hits brought back were not taken.
+    pub fn values_dropped(&self) -> u64 {
+        self.values.as_ref().map_or(0, |values| values.dropped())
     }
 
     /// The five results of a hit with their names.
@@ -268,7 +298,11 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::pacer::Due;
+    use crate::target::{Outcome, Phases, Value};
 
     #[test]
     fn what_was_written_before_there_were_rates_still_reads() {
@@ -279,6 +313,50 @@ mod tests {
         let read: Tally = serde_json::from_value(written).unwrap();
         assert_eq!((read.ok, read.asked, read.sent, read.unsent), (3, 0, 0, 0));
         assert!(!read.generator_limited());
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_connections_and_values_still_reads() {
+        let written = serde_json::to_value(Tally { ok: 3, ..Tally::default() }).unwrap();
+        for field in ["connections", "values", "insecure"] {
+            assert_eq!(written.get(field), None, "a tally without is written as ever");
+        }
+        let read: Tally = serde_json::from_value(written).unwrap();
+        assert!((read.ok, read.insecure) == (3, false) && read.connections.is_none() && read.values.is_none());
+    }
+
+    #[test]
+    fn connections_and_values_are_recorded_and_merged_whoever_has_some() {
+        let due = Due { number: 0, at: Instant::now(), blocked: Duration::ZERO, late: Duration::ZERO };
+        let phases = Phases { connect: Some(Duration::from_millis(2)), ..Phases::default() };
+        let value = Value { name: "queued".into(), value: 4.0, unit: String::new() };
+        let outcome = Outcome { phases: Some(phases.into()), values: vec![value], ..Outcome::default() };
+        let mut some = Tally::default();
+        some.record(&Ended::new(due, due.at, due.at, outcome));
+        let mut none = Tally::default();
+        none.record(&Ended::new(due, due.at, due.at, Outcome::default()));
+        assert!(none.connections.is_none() && none.values.is_none());
+        for (mut sum, other) in [(some.clone(), &none), (none.clone(), &some), (some.clone(), &some)] {
+            let parts = 1 + u64::from(sum.connections.is_some() && other.connections.is_some());
+            sum.merge(other);
+            assert_eq!((sum.ok, sum.values_dropped()), (2, 0));
+            let connections = sum.connections.unwrap();
+            assert_eq!((connections.opened, connections.connect.unwrap().count()), (parts, parts));
+            let values = sum.values.unwrap();
+            let (name, spread) = values.iter().next().unwrap();
+            assert_eq!((name, spread.count, spread.mean()), ("queued", parts, 4.0));
+        }
+    }
+
+    #[test]
+    fn a_tally_of_which_a_part_was_insecure_is_insecure() {
+        for (one, other) in [(false, false), (false, true), (true, false), (true, true)] {
+            let tally = |insecure| Tally { insecure, ..Tally::default() };
+            let stored = serde_json::to_string(&tally(other)).unwrap();
+            let mut sum = tally(one);
+            sum.merge(&serde_json::from_str(&stored).unwrap());
+            assert_eq!(sum.insecure, one || other);
+        }
     }
 
     #[test]

@@ -12,12 +12,14 @@ use anyhow::{Context, anyhow};
 
 use super::address::resolve;
 use super::{Occasion, Refusal};
-use crate::summary::Summary;
+use crate::summary::{Measured, Summary};
 
-/// Summaries sent between two pauses. A summary is at most eight datagrams,
-/// mostly three; Linux's default receive buffer (208 KiB, the kernel's own
-/// overhead included) holds ninety.
+/// What is sent between two pauses, as [weighed](weight): summaries, mostly.
+/// One is at most eight datagrams, mostly three; Linux's default receive
+/// buffer (208 KiB, the kernel's own overhead included) holds ninety.
 const BURST: usize = 8;
+/// As many values take the room of a summary without.
+const VALUES: usize = 12;
 /// How long a receiver has to read a burst.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -53,9 +55,10 @@ pub(super) fn in_bursts(
     if occasion.is_over() {
         return Err(Refusal::Retry(anyhow!("no time was left to send")));
     }
-    let bursts = u32::try_from(batch.len().div_ceil(BURST)).context("a batch is not that large");
-    let pause = PAUSE.min(occasion.left() / bursts.map_err(Refusal::Final)?.max(1));
-    for (number, burst) in batch.chunks(BURST).enumerate() {
+    let bursts = bursts(batch);
+    let count = u32::try_from(bursts.len()).context("a batch is not that large");
+    let pause = PAUSE.min(occasion.left() / count.map_err(Refusal::Final)?.max(1));
+    for (number, burst) in bursts.into_iter().enumerate() {
         if number > 0 {
             thread::sleep(pause);
         }
@@ -64,12 +67,34 @@ pub(super) fn in_bursts(
     Ok(())
 }
 
+/// `batch` in parts that weigh at most [`BURST`] each, or are a single summary.
+fn bursts(mut batch: &[Summary]) -> Vec<&[Summary]> {
+    let mut bursts = Vec::new();
+    while !batch.is_empty() {
+        let mut left = BURST;
+        let fits = |summary: &&Summary| left.checked_sub(weight(summary)).inspect(|rest| left = *rest).is_some();
+        let (burst, rest) = batch.split_at(batch.iter().take_while(fits).count().max(1));
+        bursts.push(burst);
+        batch = rest;
+    }
+    bursts
+}
+
+/// How many summaries without phases and values are about as long as this one.
+fn weight(summary: &Summary) -> usize {
+    let Measured::Test(tally) = &summary.measured else { return 1 };
+    let values = tally.values.as_ref().map_or(0, |values| values.iter().len());
+    1 + usize::from(tally.connections.is_some()) + values.div_ceil(VALUES)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::super::sample;
     use super::*;
+    use crate::target::Value;
+    use crate::values::MAX_NAMES;
 
     #[test]
     fn a_batch_goes_out_in_order_in_bursts_within_its_time() {
@@ -85,6 +110,28 @@ mod tests {
         assert_eq!(names, batch.iter().map(|summary| summary.test.clone()).collect::<Vec<_>>());
         assert_eq!(largest, BURST);
         assert!(occasion.until.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn summaries_that_say_more_are_sent_with_fewer_at_a_time() {
+        #[track_caller]
+        fn check(batch: &[Summary], expect: &[usize]) {
+            assert_eq!(bursts(batch).iter().map(|burst| burst.len()).collect::<Vec<_>>(), expect);
+        }
+        let [plain, rich] = [sample::runner(), sample::rich("a")];
+        assert_eq!((weight(&plain), weight(&rich)), (1, 3));
+        check(&[], &[]);
+        check(&vec![plain.clone(); 17], &[8, 8, 1]);
+        check(&vec![rich.clone(); 5], &[2, 2, 1]);
+        check(&[rich.clone(), plain.clone(), plain.clone(), rich.clone(), plain, rich.clone()], &[4, 2]);
+        let mut largest = rich;
+        let Measured::Test(tally) = &mut largest.measured else { unreachable!("it is a test") };
+        for number in 0..MAX_NAMES {
+            let value = Value { name: format!("n{number}"), value: 1.0, unit: String::new() };
+            tally.values.get_or_insert_default().record(&value);
+        }
+        assert_eq!(weight(&largest), 7);
+        check(&vec![largest; 2], &[1, 1]);
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl fmt::Display for Value {
 ///
 /// Results of hits are always there, also as 0, so that a series exists before
 /// the first failure; reasons only once there was one, distributions only
-/// when a hit ended.
+/// when a hit ended, phases only of new connections, values only where hits
+/// brought some.
 pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
     let root = format!("{prefix}.{}.{}", component(&summary.host_label()), component(&summary.test));
     let mut metrics = Vec::new();
@@ -62,6 +63,23 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
                 for (quantile, seconds) in latency.quantiles().iter().flat_map(Quantiles::named) {
                     add(&format!("{name}.{quantile}"), Value::Gauge(milliseconds(seconds)));
                 }
+            }
+            if let Some(connections) = &tally.connections {
+                add("connections", Value::Count(connections.opened));
+                for (name, times) in connections.phases() {
+                    for (quantile, seconds) in times.quantiles().iter().flat_map(Quantiles::named) {
+                        add(&format!("phases.{name}.{quantile}"), Value::Gauge(milliseconds(seconds)));
+                    }
+                }
+            }
+            // Names are parts of names already, as they were recorded.
+            for (name, spread) in tally.values.iter().flat_map(|values| values.iter()) {
+                for (which, value) in [("mean", spread.mean()), ("min", spread.min), ("max", spread.max)] {
+                    add(&format!("values.{name}.{which}"), Value::Gauge(value));
+                }
+            }
+            if tally.values_dropped() > 0 {
+                add("values_dropped", Value::Count(tally.values_dropped()));
             }
         }
         Measured::Runner(upkeep) => {
@@ -122,6 +140,37 @@ mod tests {
             ]
         );
         assert_eq!(lines.len(), 14 + 4 * 6);
+    }
+
+    #[test]
+    fn new_connections_are_their_number_and_phases_and_values_three_numbers_a_name() {
+        let lines = lines(&sample::rich("hello"));
+        let others: Vec<_> =
+            lines[12 + 4 * 6..].iter().filter(|line| !line.contains(".p")).map(String::as_str).collect();
+        assert_eq!(
+            others,
+            [
+                "p.q.web-1_example_com.hello.connections 3",
+                "p.q.web-1_example_com.hello.values.queued.mean -1.5",
+                "p.q.web-1_example_com.hello.values.queued.min -5",
+                "p.q.web-1_example_com.hello.values.queued.max 2",
+                "p.q.web-1_example_com.hello.values.time.mean 0.25",
+                "p.q.web-1_example_com.hello.values.time.min 0.25",
+                "p.q.web-1_example_com.hello.values.time.max 0.25",
+                "p.q.web-1_example_com.hello.values_dropped 1",
+            ]
+        );
+        let phases: Vec<_> = lines.iter().filter(|line| line.contains(".phases.")).map(String::as_str).collect();
+        assert_eq!(phases.len(), 3 * 6);
+        assert_eq!(
+            phases[4..8],
+            [
+                "p.q.web-1_example_com.hello.phases.dns.p999 0.2",
+                "p.q.web-1_example_com.hello.phases.dns.max 0.2",
+                "p.q.web-1_example_com.hello.phases.connect.mean 2",
+                "p.q.web-1_example_com.hello.phases.connect.p50 2.000895",
+            ]
+        );
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
+use crate::connections::Connections;
 use crate::latency::Quantiles;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 use crate::target::Reason;
+use crate::values::Spread;
 
 /// The summary as one JSON object, without a newline; with a prefix, the field
 /// `test_name` is `PREFIX.NAME`.
@@ -85,12 +87,46 @@ struct Hits<'a> {
     blocked: Option<Quantiles>,
     bytes_in: u64,
     bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phases: Option<Phases>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<BTreeMap<&'a str, Number<'a>>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    values_dropped: u64,
     generator_limited: bool,
     truncated: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    insecure: bool,
+}
+
+/// Those that new connections had.
+#[derive(Serialize)]
+struct Phases {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte: Option<Quantiles>,
+}
+
+/// What the values of one name came to.
+#[derive(Serialize)]
+struct Number<'a> {
+    mean: f64,
+    min: f64,
+    max: f64,
+    count: u64,
+    unit: &'a str,
 }
 
 impl<'a> Hits<'a> {
     fn of(summary: &Summary, tally: &'a Tally) -> Self {
+        let taken = tally.values.as_ref().filter(|values| values.iter().len() > 0);
         Self {
             planned: tally.planned(),
             ok: tally.ok,
@@ -107,16 +143,41 @@ impl<'a> Hits<'a> {
             blocked: tally.blocked.quantiles(),
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
+            connections: tally.connections.as_ref().map(|connections| connections.opened),
+            phases: tally.connections.as_deref().map(phases),
+            values: taken.map(|values| values.iter().map(number).collect()),
+            values_dropped: tally.values_dropped(),
             generator_limited: tally.generator_limited(),
             truncated: tally.truncated(),
+            insecure: tally.insecure,
         }
     }
+}
+
+fn phases(connections: &Connections) -> Phases {
+    let Connections { dns, connect, tls, first_byte, .. } = connections;
+    let [dns, connect, tls, first_byte] = [dns, connect, tls, first_byte].map(|times| times.as_ref()?.quantiles());
+    Phases { dns, connect, tls, first_byte }
+}
+
+fn number<'a>((name, spread): (&'a str, &'a Spread)) -> (&'a str, Number<'a>) {
+    let Spread { count, min, max, unit, .. } = spread;
+    (name, Number { mean: spread.mean(), min: *min, max: *max, count: *count, unit })
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_false(mark: &bool) -> bool {
+    !mark
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::sample;
     use super::*;
+    use crate::target::Value;
 
     #[test]
     fn a_prefix_stands_before_the_seeds_name_alone() {
@@ -139,6 +200,32 @@ mod tests {
         check(&sample::late("a"), 0.1, 0.1, true);
         check(&sample::short("a"), 300.0, 291.0, true);
         check(&Summary { seconds: 0.0, ..sample::short("a") }, 0.0, 0.0, true);
+    }
+
+    #[test]
+    fn connections_phases_and_values_are_there_where_there_were_some() {
+        let value: serde_json::Value = serde_json::from_str(&object(&sample::rich("a"), None)).expect("it is JSON");
+        assert_eq!(value["connections"], 3);
+        let phases = &value["phases"];
+        assert_eq!(phases.as_object().map(serde_json::Map::len), Some(3), "{phases}");
+        assert_eq!((&phases["dns"]["max"], &phases["connect"]["mean"]), (&0.000_2.into(), &0.002.into()));
+        assert_eq!((&phases["tls"], &phases["first_byte"]["p999"]), (&serde_json::Value::Null, &0.03.into()));
+        let queued = serde_json::json!({ "mean": -1.5, "min": -5.0, "max": 2.0, "count": 2, "unit": "" });
+        assert_eq!(value["values"]["queued"], queued);
+        assert_eq!(value["values"]["time"]["unit"], "s");
+        assert_eq!((&value["values_dropped"], &value["insecure"]), (&1.into(), &true.into()));
+
+        let mut nothing = sample::idle("a");
+        let Measured::Test(tally) = &mut nothing.measured else { unreachable!("it is a test") };
+        let value = Value { name: String::from("a"), value: f64::NAN, unit: String::new() };
+        tally.values.get_or_insert_default().record(&value);
+        let text = object(&nothing, None);
+        assert!(text.contains(r#""values_dropped":1"#) && !text.contains(r#""values":"#), "{text}");
+
+        let plain = object(&sample::test("a"), None);
+        for field in ["connections", "phases", "values", "values_dropped", "insecure"] {
+            assert!(!plain.contains(field), "{field} in {plain}");
+        }
     }
 
     #[test]

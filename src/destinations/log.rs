@@ -3,9 +3,12 @@
 //! One line a test and interval, and under it, indented, whatever is wrong;
 //! what the columns are stands above the first of a minute. When a test's
 //! minute is over, a block sums it up: its histograms are merged, not its
-//! percentiles averaged. The runner itself is silent unless
-//! something has gone wrong. It is for terminals: of another run it only
-//! shows what that left when it was killed.
+//! percentiles averaged; phases of new connections, and values that hits
+//! brought back, stand below them where there were some. The runner itself is
+//! silent unless something has gone wrong. It is for terminals: of another run
+//! it only shows what that left when it was killed.
+
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +22,7 @@ use super::{Destination, Occasion, Refusal};
 use crate::keys::Keys;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 
-/// Tests whose minute is summed up; each takes up to 1 MB while it lasts, so
+/// Tests whose minute is summed up; each takes up to 2 MB while it lasts, so
 /// the rest have their lines alone. Terminals hold fewer.
 const MAX_BLOCKS: usize = 100;
 /// How wide the column of names is at least; it grows with the names seen.
@@ -31,6 +34,8 @@ const INDENT: usize = 10;
 const TOLD_SHARE: f64 = 0.01;
 /// What stands behind each time that tells less than the whole, and before the words that say why.
 const MARK: &str = "*";
+/// What stands behind each line of a test whose type is `insecure`.
+const INSECURE: &str = "insecure";
 
 /// Where lines go, and what the minute has come to so far.
 struct Log<W> {
@@ -136,9 +141,13 @@ impl<W> Log<W> {
                 let _ = write!(line, " {:>7}{mark}", units::time(time));
             }
         }
-        let mut line = line.trim_end().to_owned() + "\n";
-        let wrong: Vec<_> =
-            [failures(tally), skipped(tally), sent_of_asked(summary, tally)].into_iter().flatten().collect();
+        let mut line = line.trim_end().to_owned();
+        if tally.insecure {
+            let _ = write!(line, "  {INSECURE}");
+        }
+        line.push('\n');
+        let wrong = [failures(tally), skipped(tally), sent_of_asked(summary, tally), dropped(tally)];
+        let wrong: Vec<_> = wrong.into_iter().flatten().collect();
         let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
         for words in [wrong].into_iter().chain(remarks(tally)).flatten() {
             let _ = writeln!(line, "{:INDENT$}{words}", "");
@@ -167,7 +176,9 @@ impl<W> Log<W> {
         let copy = if minute.copy > 1 { format!(", copy {}", minute.copy) } else { String::new() };
         let (from, to) = (minute.start.format("%H:%M:%S"), minute.end().format("%H:%M:%S"));
         let name = self.name(minute);
-        let mut block = format!("\n{name} ({}) on {}{copy}, {from} to {to} UTC\n", minute.type_name, minute.host);
+        let insecure = if tally.insecure { format!(", {INSECURE}") } else { String::new() };
+        let of_type = format!("{}{insecure}", minute.type_name);
+        let mut block = format!("\n{name} ({of_type}) on {}{copy}, {from} to {to} UTC\n", minute.host);
         let _ = write!(block, "  {} planned: {} ok, {} failed", tally.planned(), tally.ok, tally.failed);
         if let Some(failures) = failures(tally) {
             let _ = write!(block, " ({failures})");
@@ -179,7 +190,13 @@ impl<W> Log<W> {
         let [asked, sent] = [tally.asked, tally.sent].map(|hits| units::rate(minute.rate(hits)));
         let _ = writeln!(block, "  sent {sent}/s of {asked}/s asked");
         if tally.response.count() > 0 {
-            block.push_str(&table(tally));
+            block.push_str(&table::times(tally));
+        }
+        if let Some(values) = tally.values.as_ref().filter(|values| values.iter().len() > 0) {
+            block.push_str(&table::values(values));
+        }
+        if let Some(dropped) = dropped(tally) {
+            let _ = writeln!(block, "  {dropped}");
         }
         let _ = writeln!(block, "  received {}, sent {}", size(tally.bytes_in), size(tally.bytes_out));
         for words in remarks(tally).into_iter().flatten() {
@@ -208,22 +225,10 @@ fn key(summary: &Summary) -> (DateTime<Utc>, u32, String) {
     (minute, summary.copy, summary.test.clone())
 }
 
-/// Each distribution in a row of its own, the names of the columns above.
-fn table(tally: &Tally) -> String {
-    let mark = if tally.is_marked() { MARK } else { " " };
-    let mut table = format!("  {:8}", "");
-    for column in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
-        let _ = write!(table, "{column:>9} ");
-    }
-    for (name, latency) in tally.latencies() {
-        let _ = write!(table, "\n  {name:8}");
-        let quantiles = [0.5, 0.9, 0.99, 0.999].map(|share| latency.quantile(share));
-        for time in [latency.mean()].into_iter().chain(quantiles).chain([latency.max()]) {
-            let _ = write!(table, "{:>9}{mark}", units::time(time));
-        }
-    }
-    // What parts columns is not wanted behind the last.
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+/// The values that were not taken; `None` when all were.
+fn dropped(tally: &Tally) -> Option<String> {
+    let dropped = tally.values_dropped();
+    (dropped > 0).then(|| format!("{} not taken", counted(dropped, "value")))
 }
 
 /// The failed hits by reason, the most frequent first; `None` without any.
@@ -381,6 +386,40 @@ hello (loopback) on web-1.example.com, 12:00:00 to 12:00:30 UTC
   received 58.6 KiB, sent 29.3 KiB
   * truncated: 5 of 305 hits never started: the worst is not shown
 "
+        );
+    }
+
+    #[test]
+    fn an_insecure_test_is_said_to_be_in_every_line_and_what_its_hits_brought_is_in_the_block() {
+        let Measured::Test(mut idle) = sample::idle("hello").measured else { unreachable!("it is a test") };
+        idle.insecure = true;
+        let idle = sample::later(Summary { measured: Measured::Test(idle), ..sample::idle("hello") }, 10);
+        check(
+            &[sample::rich("hello"), last(idle)],
+            "\
+UTC       test           ok  failed      p50      p99      max  lag p99
+12:00:10  hello           3       0   100µs    100µs    100µs    100µs  insecure
+          1 value not taken
+12:00:20  hello           0       0  no hit ended  insecure
+
+hello (loopback, insecure) on web-1.example.com, 12:00:00 to 12:00:20 UTC
+  3 planned: 3 ok, 0 failed
+  sent 0.15/s of 0.15/s asked
+                 mean       p50       p90       p99     p99.9       max
+  response      100µs     100µs     100µs     100µs     100µs     100µs
+  service           0         0         0         0         0         0
+  lag           100µs     100µs     100µs     100µs     100µs     100µs
+  blocked           0         0         0         0         0         0
+  3 new connections
+  dns           200µs     200µs     200µs     200µs     200µs     200µs
+  connect      2.00ms    2.00ms    3.00ms    3.00ms    3.00ms    3.00ms
+  first byte   30.0ms    30.0ms    30.0ms    30.0ms    30.0ms    30.0ms
+  values        mean         min         max    count
+  queued        -1.5          -5           2        2
+  time          0.25        0.25        0.25        1  s
+  1 value not taken
+  received 0 B, sent 0 B
+",
         );
     }
 

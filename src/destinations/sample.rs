@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use super::Occasion;
 use crate::gossip::Ended;
 use crate::summary::{Measured, RUNNER, Summary, Tally, Upkeep};
-use crate::target::{Failure, Outcome, Reason};
+use crate::target::{Failure, Outcome, Phases, Reason, Value};
 
 /// 12:00:00 on the first day of 2026, UTC.
 pub(super) fn noon() -> DateTime<Utc> {
@@ -54,6 +54,26 @@ pub(super) fn short(name: &str) -> Summary {
     let Measured::Test(mut tally) = sound(name, 2910).measured else { unreachable!("it is a test") };
     (tally.asked, tally.unsent) = (3000, 90);
     summary(name, Measured::Test(tally))
+}
+
+/// Three hits of an insecure type, ended at once, each with a connection of its own: one name looked up in 0.2 ms,
+/// connects in 1, 2 and 3 ms, one first byte after 30 ms, none with TLS. They brought `queued` -5 and 2, `time` 0.25 s,
+/// and a number that is none.
+pub(super) fn rich(name: &str) -> Summary {
+    let ms = |ms| Some(Duration::from_millis(ms));
+    let phases = |connect| Phases { connect: ms(connect), ..Phases::default() };
+    let value = |name: &str, value, unit: &str| Value { name: name.into(), value, unit: unit.into() };
+    let mut tally = Tally { insecure: true, ..Tally::default() };
+    for (phases, values) in [
+        (Phases { dns: Some(Duration::from_micros(200)), ..phases(1) }, vec![value("queued", -5.0, "")]),
+        (Phases { first_byte: ms(30), ..phases(2) }, vec![value("queued", 2.0, ""), value("time", 0.25, "s")]),
+        (phases(3), vec![value("queued", f64::NAN, "")]),
+    ] {
+        let outcome = Outcome { phases: Some(phases.into()), values, ..Outcome::default() };
+        tally.record(&Ended { outcome, ..ended(Instant::now(), 0, None) });
+    }
+    (tally.asked, tally.sent) = (3, 3);
+    summary(name, Measured::Test(Box::new(tally)))
 }
 
 /// An interval in which no hit ended.

@@ -5,7 +5,8 @@
 //! own: of a late interval only the counters are sent, as its gauges would
 //! pass for those of now. Counters of hits are sent also as 0: statsd itself
 //! goes on with 0 for those it knows, and a series that begins with the first
-//! failure is of no use to an alarm.
+//! failure is of no use to an alarm. A sign means "so much less than it was" to
+//! statsd, so a gauge below zero is sent as 0 first.
 
 use anyhow::Error;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,6 +57,9 @@ fn add(pipeline: &mut Pipeline, prefix: &str, summary: &Summary, now: DateTime<U
     for (name, value) in dotted::metrics(prefix, summary) {
         match value {
             Value::Count(count) => pipeline.count(&name, count as f64),
+            // One entry of the pipeline, as the two lines must not be parted: between datagrams another may come, or
+            // statsd hand on the 0.
+            Value::Gauge(gauge) if fresh && gauge < 0.0 => pipeline.gauge(&format!("{name}:0|g\n{name}"), gauge),
             Value::Gauge(gauge) if fresh => pipeline.gauge(&name, gauge),
             Value::Gauge(_) => (),
         }
@@ -74,6 +78,9 @@ mod tests {
 
     use super::super::sample;
     use super::*;
+    use crate::summary::Measured;
+    use crate::target;
+    use crate::values::MAX_NAME;
 
     /// Delivers `batch`, and gives back the datagrams that were received, as texts.
     fn received(batch: &[Summary], occasion: Occasion) -> Vec<String> {
@@ -113,6 +120,37 @@ mod tests {
         ] {
             assert_eq!(lines.iter().filter(|seen| **seen == line).count(), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn a_gauge_below_zero_is_zero_first_in_the_same_datagram() {
+        let batch: Vec<_> = (0..20).map(|number| sample::rich(&format!("t{number}"))).collect();
+        let datagrams = received(&batch, sample::occasion());
+        for number in 0..20 {
+            let name = format!("canihaz.web-1_example_com.t{number}.values.queued");
+            for expect in [
+                format!("{name}.mean:0|g\n{name}.mean:-1.5|g"),
+                format!("{name}.min:0|g\n{name}.min:-5|g"),
+                format!("{name}.max:2|g"),
+            ] {
+                assert_eq!(datagrams.iter().filter(|datagram| datagram.contains(&expect)).count(), 1, "{expect}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_the_longest_names_and_numbers_a_datagram_holds_one() {
+        let mut summary = sample::rich(&"t".repeat(64));
+        summary.host = "h".repeat(255);
+        let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
+        let name = "v".repeat(MAX_NAME);
+        let values = tally.values.get_or_insert_default();
+        // The longest in plain digits: small, and with as many of them as a number can have.
+        values.record(&target::Value { name, value: -2.225_073_858_507_201_4e-308, unit: String::new() });
+        let metrics = dotted::metrics(&"p".repeat(128), &summary);
+        let long = |(name, value): &(String, Value)| format!("{name}:0|g\n{name}:{value}|g").len();
+        assert!(metrics.iter().map(long).max() > Some(1300), "they are long");
+        assert!(metrics.iter().map(long).all(|length| length <= MAX_DATAGRAM));
     }
 
     #[test]

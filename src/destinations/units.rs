@@ -7,6 +7,12 @@ const TIMES: [(&str, f64); 3] = [("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
 /// Units of size with how many bytes they have.
 const SIZES: [(&str, f64); 5] =
     [("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("TiB", 1_099_511_627_776.0)];
+/// The digits of a [`number`], as far as it has a fraction.
+const SIGNIFICANT: f64 = 4.0;
+/// What is smaller than this is shown with an exponent.
+const SMALLEST: f64 = 0.001;
+/// What is not smaller than this is, too.
+const LARGEST: f64 = 1e9;
 /// What is shown as the next larger unit: it would need a fourth digit.
 const TOO_LARGE: f64 = 999.5;
 
@@ -24,6 +30,20 @@ pub(super) fn size(bytes: u64) -> String {
 pub(super) fn rate(hits: f64) -> String {
     let decimals = decimals(hits);
     let digits = format!("{hits:.decimals$}");
+    if decimals == 0 { digits } else { digits.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
+/// A number of whatever it may be, with four significant digits and no zeros behind them: `-0.25`, `17`, `1234567`,
+/// `1.5e12`.
+pub(super) fn number(number: f64) -> String {
+    let magnitude = number.abs();
+    if magnitude != 0.0 && !(SMALLEST..LARGEST).contains(&magnitude) {
+        return format!("{:e}", format!("{number:.3e}").parse().unwrap_or(number));
+    }
+    // Zero has none.
+    let digits = magnitude.log10().floor().max(-SIGNIFICANT) as i32;
+    let decimals = usize::try_from(SIGNIFICANT as i32 - 1 - digits).unwrap_or(0);
+    let digits = format!("{number:.decimals$}");
     if decimals == 0 { digits } else { digits.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
@@ -85,6 +105,30 @@ mod tests {
         check(10.55, "10.6");
         check(291.0, "291");
         check(20_000.4, "20000");
+    }
+
+    #[test]
+    fn numbers_have_four_digits_and_no_zeros_behind_them() {
+        #[track_caller]
+        fn check(value: f64, expect: &str) {
+            assert_eq!(number(value), expect);
+        }
+        check(0.0, "0");
+        check(1.0, "1");
+        check(-1.5, "-1.5");
+        check(0.25, "0.25");
+        check(1.0 / 3.0, "0.3333");
+        check(-2.0 / 3.0 * 100.0, "-66.67");
+        check(0.001, "0.001");
+        check(0.000_999_9, "9.999e-4");
+        check(1234.5, "1234");
+        check(999.96, "1000");
+        check(1_234_567.8, "1234568");
+        check(999_999_999.0, "999999999");
+        check(1e9, "1e9");
+        check(-1.5e12, "-1.5e12");
+        check(1e100, "1e100");
+        check(5e-324, "5e-324");
     }
 
     #[test]

@@ -139,7 +139,9 @@ impl Conductor {
         };
         let overtime = share.part_of(of_type.overtime.into()).max(1) as usize;
         let terms = Terms { overtime, when_busy: of_type.when_busy, grace: of_type.grace };
+        let is_insecure = of_type.kind.insecure();
         if let Some(running) = self.tests.get_mut(&test) {
+            running.recorder.borrow_mut().insecure(is_insecure);
             let _ = running.orders.send(shift::Order::Change(Rc::clone(&target), terms, pace, made));
             running.of_type = of_type;
             running.target = target;
@@ -147,6 +149,7 @@ impl Conductor {
             return;
         }
         let recorder = Rc::new(RefCell::new(Recorder::default()));
+        recorder.borrow_mut().insecure(is_insecure);
         let pacer = Pacer::of_share(share, pace, made, self.window.end, seed);
         let alarm = self.wakeups.sleeper();
         let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), alarm);

@@ -131,6 +131,14 @@ impl Kind {
         }
     }
 
+    /// Whether its hits don't check whom they are done to, which summaries say.
+    pub fn insecure(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Loopback(_) => false,
+            Self::Tcp(settings) => settings.dial.insecure,
+        }
+    }
+
     /// What hits of this kind hit. To be called, and hit, on the thread and in the tokio runtime of a worker.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Whom to connect to.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
@@ -22,6 +22,14 @@ impl Host {
         match self {
             Self::Name(name) => ServerName::try_from(name.clone()),
             Self::Address(address) => Ok(ServerName::from(*address)),
+        }
+    }
+
+    /// The host with a port, IPv6 in brackets.
+    pub fn with_port(&self, port: u16) -> String {
+        match self {
+            Self::Name(name) => format!("{name}:{port}"),
+            Self::Address(address) => SocketAddr::new(*address, port).to_string(),
         }
     }
 

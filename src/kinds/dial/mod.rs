@@ -3,74 +3,93 @@
 //! What the kinds that hit over a network share. What is said over a connection
 //! is theirs; how many bytes that takes, and when they come, is counted here.
 
+mod basic;
 mod host;
+mod names;
 mod pool;
+mod proxy;
+mod settings;
 mod socket;
 mod stamps;
 mod stream;
-pub mod tls;
+mod tls;
 mod traffic;
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+pub use basic::basic;
 pub use host::Host;
 pub use pool::{Idle, Pool};
+pub use settings::{Settings, Way, socket_path};
 pub use stream::Stream;
+pub use tls::{detail, is_of_tls};
 pub use traffic::{Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};
 use crate::wakeups::Wakeups;
-use socket::{Collector, Socket};
+use names::Names;
+use proxy::Proxy;
+use socket::{Collector, Connected, Socket};
 use stamps::Stamps;
+use traffic::Doing;
 
-/// How long the addresses of a name are used before it is looked up again.
-const ADDRESSES_LAST: Duration = Duration::from_secs(30);
+/// Whom to speak to.
+#[derive(Clone, Debug)]
+pub struct Peer<'a> {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+    /// The protocols to offer by ALPN, where TLS is spoken.
+    pub tls: Option<&'a [&'a [u8]]>,
+}
 
 /// A host and port, and how to get there.
 pub struct Dialer {
-    host: Host,
-    port: u16,
+    hop: Hop,
+    tunnel: Option<Tunnel>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// Locked by the hit that looks the name up, so that others wait for it instead of asking, too.
-    known: Mutex<Option<Known>>,
     /// Counts the connections, so that addresses are used in turn.
     turn: Cell<usize>,
-    /// How long a hit may take. Its addresses share that, so that one which is silent leaves the others their time.
+    /// How long a connection may take. Its addresses share that, so that one which is silent leaves the others their
+    /// time.
     timeout: Duration,
+    /// Whether that is less than a hit may take.
+    is_bounded: bool,
     sharing: Sharing,
+}
+
+/// Where connections of ours lead.
+#[derive(Debug)]
+enum Hop {
+    Addresses(Arc<[SocketAddr]>),
+    Named(Names),
+    Socket(Arc<Path>),
+}
+
+/// How it goes on behind a proxy.
+#[derive(Debug)]
+struct Tunnel {
+    proxy: Arc<Proxy>,
+    /// The server, as the proxy is told of it.
+    to: String,
 }
 
 /// Whether hits share their thread's wake-ups: answers that come quickly are left until the next one then, and all
 /// that has to be over in time asks there. Clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(Rc<OnceCell<Collector>>);
-
-/// A connection over which nothing was said yet.
-#[derive(Debug)]
-pub struct Dialed {
-    /// The connection.
-    pub stream: Stream,
-    /// How long its parts took.
-    pub phases: Phases,
-}
-
-/// What a name was when it was looked up.
-struct Known {
-    addresses: Rc<[SocketAddr]>,
-    since: Instant,
-}
 
 impl Sharing {
     /// From now on they share `wakeups`; connections that are there already don't.
@@ -89,78 +108,121 @@ impl Sharing {
 }
 
 impl Dialer {
-    /// Leads to `host`, over `tls` where there is some, in hits that take no longer than `timeout`.
+    /// Leads to `peer` as `settings` say, in hits that take no longer than `timeout`.
     ///
     /// # Errors
-    /// The host has a name that no certificate can bear.
-    pub fn new(
-        host: Host,
-        port: u16,
-        tls: Option<Arc<ClientConfig>>,
-        timeout: Duration,
-        sharing: Sharing,
-    ) -> anyhow::Result<Self> {
+    /// The host has a name that no certificate can bear, or TLS is spoken and the system has no root certificates.
+    pub fn new(peer: &Peer<'_>, settings: &Settings, timeout: Duration, sharing: Sharing) -> anyhow::Result<Self> {
+        let Peer { host, port, tls } = peer;
         let tls = match tls {
-            Some(config) => Some((TlsConnector::from(config), host.server_name()?)),
+            Some(alpn) => {
+                let name = settings.server_name.clone().map_or_else(|| host.server_name(), Ok)?;
+                Some((TlsConnector::from(tls::config(settings, alpn)?), name))
+            }
             None => None,
         };
-        Ok(Self { host, port, tls, known: Mutex::default(), turn: Cell::default(), timeout, sharing })
+        let leads_to = |host: &Host, port| match host {
+            Host::Address(address) => Hop::Addresses([SocketAddr::new(*address, port)].into()),
+            Host::Name(name) => Hop::Named(Names::new(name, port, settings.dns_ttl)),
+        };
+        let hop = match &settings.way {
+            Way::Host => leads_to(host, *port),
+            Way::Addresses(places) => Hop::Addresses(places.iter().map(|place| place.with_port(*port)).collect()),
+            Way::Socket(path) => Hop::Socket(Arc::clone(path)),
+            Way::Proxy(proxy) => leads_to(&proxy.host, proxy.port),
+        };
+        let tunnel = match &settings.way {
+            Way::Proxy(proxy) if tls.is_some() => Some(Tunnel { proxy: Arc::clone(proxy), to: host.with_port(*port) }),
+            _ => None,
+        };
+        let limit = settings.connect_timeout.filter(|limit| *limit < timeout);
+        Ok(Self {
+            hop,
+            tunnel,
+            tls,
+            // A run that needs one connection should not take the first address each minute.
+            turn: Cell::new(fastrand::usize(..)),
+            timeout: limit.unwrap_or(timeout),
+            is_bounded: limit.is_some(),
+            sharing,
+        })
     }
 
-    /// Opens a connection that counts into `traffic`.
+    /// Opens a connection that counts into `traffic`, for the hit of `tally`, which is told of bytes and phases however
+    /// that ends.
     ///
     /// # Errors
-    /// For `dns`, `connect`, `tls`, or `timeout` where no address has answered.
-    pub async fn dial(&self, traffic: Rc<Traffic>) -> Result<Dialed, Failure> {
+    /// For `dns`, `connect`, `tls`, or `timeout` where that takes longer than a connection may.
+    pub async fn dial(&self, traffic: &Rc<Traffic>, tally: &Tally) -> Result<Stream, Failure> {
+        let _metered = tally.meter(traffic);
+        let dialing = self.dial_phases(traffic, tally);
+        let dialed = match self.is_bounded {
+            true => self.sharing.within(self.timeout, dialing).await.unwrap_or_else(|| {
+                let detail = format_args!("no connection after {:?}, {}", self.timeout, tally.doing());
+                Err(Failure::new(Reason::Timeout, detail))
+            }),
+            // The hit's own time is all there is.
+            false => dialing.await,
+        };
+        tally.begin(Doing::Asking);
+        dialed
+    }
+
+    async fn dial_phases(&self, traffic: &Rc<Traffic>, tally: &Tally) -> Result<Stream, Failure> {
+        let begin = Instant::now();
+        let mut last = begin;
         let mut phases = Phases::default();
-        let mut begin = Instant::now();
-        let mut phase = || {
+        let is_first = tally.opened().get().is_none();
+        let mut ended = |note: fn(&mut Phases, Duration)| {
             let now = Instant::now();
-            Some(now.duration_since(std::mem::replace(&mut begin, now)))
+            note(&mut phases, now.duration_since(std::mem::replace(&mut last, now)));
+            if is_first {
+                tally.opened().set(Some(phases));
+            }
         };
-        let addresses = self.addresses().await?;
-        phases.dns = phase().filter(|_| matches!(self.host, Host::Name(_)));
-        let stream = self.open(&addresses).await?;
-        phases.connect = phase();
-        let stream = Socket::new(stream, traffic, self.sharing.0.get().cloned());
-        let stream = match &self.tls {
-            None => Stream::Plain(stream),
-            Some((tls, name)) => match tls.connect(name.clone(), stream).await {
-                Ok(stream) => Stream::Tls(Box::new(stream)),
-                Err(error) => return Err(Failure::new(Reason::Tls, error)),
-            },
+
+        let stream = match &self.hop {
+            Hop::Addresses(addresses) => self.open(addresses, begin, tally).await?,
+            Hop::Named(names) => {
+                tally.begin(Doing::LookingUp);
+                let addresses = names.addresses().await?;
+                if addresses.looked_up {
+                    ended(|phases, took| phases.dns = Some(took));
+                }
+                self.open(&addresses.all, begin, tally).await?
+            }
+            Hop::Socket(path) => {
+                tally.begin(Doing::ConnectingHere);
+                connect_here(path).await?
+            }
         };
-        phases.tls = phase().filter(|_| self.tls.is_some());
-        Ok(Dialed { stream, phases })
+        let mut socket = Socket::new(stream, Rc::clone(traffic), self.sharing.0.get().cloned());
+        if let Some(Tunnel { proxy, to }) = &self.tunnel {
+            tally.begin(Doing::Proxy);
+            proxy.tunnel(&mut socket, to).await?;
+            traffic.answered();
+        }
+        ended(|phases, took| phases.connect = Some(took));
+
+        let Some((tls, name)) = &self.tls else { return Ok(Stream::Plain(socket)) };
+        tally.begin(Doing::Tls);
+        let stream = tls.connect(name.clone(), socket).await;
+        let stream = stream.map_err(|error| Failure::new(Reason::Tls, detail(&error)))?;
+        ended(|phases, took| phases.tls = Some(took));
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
-    /// The addresses of the host, at least one.
-    async fn addresses(&self) -> Result<Rc<[SocketAddr]>, Failure> {
-        let name = match &self.host {
-            Host::Address(address) => return Ok(Rc::new([SocketAddr::new(*address, self.port)])),
-            Host::Name(name) => name,
-        };
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.since.elapsed() < ADDRESSES_LAST) {
-            return Ok(Rc::clone(&known.addresses));
-        }
-        let found = tokio::net::lookup_host((name.as_str(), self.port)).await;
-        let addresses: Rc<[SocketAddr]> = found.map_err(|error| Failure::new(Reason::Dns, error))?.collect();
-        if addresses.is_empty() {
-            return Err(Failure::new(Reason::Dns, "the name has no address"));
-        }
-        *known = Some(Known { addresses: Rc::clone(&addresses), since: Instant::now() });
-        Ok(addresses)
-    }
-
-    /// Connects to the address whose turn it is, or else to the first one after it that lets us.
-    async fn open(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+    /// Connects to the address whose turn it is, or else to the first one after it that lets us; all of it has to be
+    /// over in time since `begin`.
+    async fn open(&self, addresses: &[SocketAddr], begin: Instant, tally: &Tally) -> Result<Connected, Failure> {
         let first = self.turn.replace(self.turn.get().wrapping_add(1)) % addresses.len();
-        let patience = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = Failure::new(Reason::Connect, "no address");
-        for address in addresses[first..].iter().chain(&addresses[..first]) {
+        for (tried, address) in addresses[first..].iter().chain(&addresses[..first]).enumerate() {
+            tally.begin(Doing::Connecting(*address));
+            let left = self.timeout.saturating_sub(begin.elapsed());
+            let patience = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             failure = match self.sharing.within(patience, connect(*address)).await {
-                Some(Ok(stream)) => return Ok(stream),
+                Some(Ok(stream)) => return Ok(Connected::Tcp(stream)),
                 Some(Err(error)) => Failure::new(Reason::Connect, format_args!("{address}: {error}")),
                 None => Failure::new(Reason::Timeout, format_args!("{address}: no answer after {patience:?}")),
             };
@@ -171,7 +233,7 @@ impl Dialer {
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Dialer").field("hop", &self.hop).field("tunnel", &self.tunnel).finish_non_exhaustive()
     }
 }
 
@@ -181,29 +243,15 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn addresses_are_used_in_turn_and_dead_ones_passed_over() {
-        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let (one, two, dead) = (listen(), listen(), listen().local_addr().unwrap());
-        let [one, two] = [&one, &two].map(|listener| listener.local_addr().unwrap());
-        let dialer =
-            || Dialer::new(Host::Name("host".into()), 80, None, Duration::from_secs(10), Sharing::default()).unwrap();
-        let check = async |addresses: &[SocketAddr], expect: &[SocketAddr]| {
-            let dialer = dialer();
-            for expect in expect {
-                assert_eq!(dialer.open(addresses).await.unwrap().peer_addr().unwrap(), *expect, "{addresses:?}");
-            }
-        };
-        check(&[one], &[one, one]).await;
-        check(&[one, two], &[one, two, one, two]).await;
-        check(&[one, dead], &[one, one, one]).await;
-        check(&[one, dead, two], &[one, two, two, one]).await;
-        assert_eq!(dialer().open(&[dead, dead]).await.unwrap_err().reason, Reason::Connect);
-    }
+/// Connects to a unix socket.
+async fn connect_here(path: &Path) -> Result<Connected, Failure> {
+    let failed = |error: io::Error| match error.kind() {
+        // What for TCP is a timeout at best: the kernel doesn't let us wait for room.
+        ErrorKind::WouldBlock => Failure::new(Reason::Connect, "the socket's queue of connections is full"),
+        _ => Failure::new(Reason::Connect, format_args!("{}: {error}", path.display())),
+    };
+    UnixStream::connect(path).await.map(Connected::Unix).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A TCP socket that counts bytes, knows when they came, and wakes nobody who need not be woken.
+//! A socket that counts bytes, knows when they came, and wakes nobody who need not be woken.
 //!
 //! A hit's answer costs a wake-up of its own, unless the next one is soon and
 //! answers on this connection have been there by then, several times running:
@@ -6,6 +6,7 @@
 //! the next wake-up. That takes nothing from the truth, as the kernel stamps
 //! what it receives. Where an answer isn't there in time, is in parts, or came
 //! without a stamp, the socket is *watched* by the reactor again, as any new one.
+//! Unix sockets have no stamps: they are always watched.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
 use std::net::{Shutdown, TcpStream as Left};
@@ -19,7 +20,7 @@ use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::stamps::Stamps;
 use super::traffic::{Traffic, add};
@@ -32,6 +33,15 @@ const LOOKS: u8 = 3;
 /// How long a connection that was left can be idle before it is looked at before its next use in any case: a server
 /// that has had enough of it may have said so (408, say), which must not pass for the next answer.
 const FRESH: Duration = Duration::from_millis(10);
+
+/// What was connected.
+#[derive(Debug)]
+pub enum Connected {
+    /// To an address.
+    Tcp(TcpStream),
+    /// To a path of this machine.
+    Unix(UnixStream),
+}
 
 /// A connected socket.
 #[derive(Debug)]
@@ -64,6 +74,8 @@ enum Io {
     Watched(TcpStream),
     /// Not in the reactor.
     Left(Left),
+    /// In the reactor, and never left.
+    Unix(UnixStream),
     /// On its way from one to the other, or that failed.
     Gone,
 }
@@ -84,14 +96,20 @@ struct Asked {
 
 impl Socket {
     /// Counts what goes through `stream` into `traffic`. With a `collector` there it may be left until a wake-up.
-    pub fn new(stream: TcpStream, traffic: Rc<Traffic>, collector: Option<Collector>) -> Self {
-        // Without stamps answers are timed by our own clock, and never left.
-        if let Err(error) = setsockopt(&stream, sockopt::ReceiveTimestampns, &true) {
-            log::debug!("the kernel doesn't stamp what it receives: {error}");
-        }
+    pub fn new(stream: Connected, traffic: Rc<Traffic>, collector: Option<Collector>) -> Self {
+        let io = match stream {
+            Connected::Tcp(stream) => {
+                // Without stamps answers are timed by our own clock, and never left.
+                if let Err(error) = setsockopt(&stream, sockopt::ReceiveTimestampns, &true) {
+                    log::debug!("the kernel doesn't stamp what it receives: {error}");
+                }
+                Io::Watched(stream)
+            }
+            Connected::Unix(stream) => Io::Unix(stream),
+        };
         let asked = Asked { at: Instant::now(), round: 0, soon: false, looks: 0, parts: 0 };
         let control = cmsg_space!(TimeSpec);
-        Self { io: Io::Watched(stream), traffic, collector, asked, prompt: 0, dry: None, control }
+        Self { io, traffic, collector, asked, prompt: 0, dry: None, control }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -132,6 +150,14 @@ impl Socket {
                     }
                     other => other?,
                 },
+                // Not by recvmsg, which would take what files a server hands over, too.
+                Io::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    match stream.try_read(buffer) {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                        received => (received?, None),
+                    }
+                }
                 Io::Gone => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
             };
             if received < buffer.len() {
@@ -203,13 +229,13 @@ impl Socket {
         let stamped = self.collector.as_ref().and_then(|Collector { stamps, wakeups, .. }| match &self.io {
             // Right after a wake-up, once for all that it has collected.
             Io::Left(_) => stamps.moment_of_round(stamp, self.asked.at, wakeups.round()),
-            Io::Watched(_) | Io::Gone => stamps.moment(stamp, self.asked.at),
+            Io::Watched(_) | Io::Unix(_) | Io::Gone => stamps.moment(stamp, self.asked.at),
         });
         self.traffic.arrived.set(Some(stamped.unwrap_or_else(Instant::now)));
         self.asked.parts = self.asked.parts.saturating_add(1);
         let in_time = match &self.io {
             Io::Watched(_) => self.asked.soon && self.round() == Some(self.asked.round),
-            Io::Left(_) | Io::Gone => true,
+            Io::Left(_) | Io::Unix(_) | Io::Gone => true,
         };
         let whole = self.asked.parts == 1 && bytes > 0;
         self.prompt = if in_time && whole && stamped.is_some() { self.prompt.saturating_add(1) } else { 0 };
@@ -232,6 +258,7 @@ impl Socket {
         cx: &mut Context<'_>,
         watched: impl Fn(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
         left: impl Fn(&Left) -> io::Result<usize>,
+        unix: impl Fn(Pin<&mut UnixStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let sent = loop {
             match &mut self.io {
@@ -241,6 +268,7 @@ impl Socket {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     sent => break sent?,
                 },
+                Io::Unix(stream) => break ready!(unix(Pin::new(stream), cx))?,
                 Io::Gone => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
             }
         };
@@ -259,7 +287,12 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream, cx| stream.poll_write(cx, buf), |mut stream| stream.write(buf))
+        self.poll_send(
+            cx,
+            |stream, cx| stream.poll_write(cx, buf),
+            |mut stream| stream.write(buf),
+            |stream, cx| stream.poll_write(cx, buf),
+        )
     }
 
     fn poll_write_vectored(
@@ -267,7 +300,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream, cx| stream.poll_write_vectored(cx, bufs), |mut stream| stream.write_vectored(bufs))
+        self.poll_send(
+            cx,
+            |stream, cx| stream.poll_write_vectored(cx, bufs),
+            |mut stream| stream.write_vectored(bufs),
+            |stream, cx| stream.poll_write_vectored(cx, bufs),
+        )
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -282,6 +320,7 @@ impl AsyncWrite for Socket {
         match &mut self.io {
             Io::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
             Io::Left(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
+            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Io::Gone => Poll::Ready(Ok(())),
         }
     }

@@ -3,9 +3,11 @@
 //! A connection counts into its own [`Traffic`]; a hit takes from there what
 //! was counted while it had the connection, however it ends.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::target::Phases;
 
@@ -48,7 +50,26 @@ pub struct Tally {
     received: Cell<u64>,
     sent: Cell<u64>,
     ended: Cell<Option<Instant>>,
-    phases: OnceCell<Phases>,
+    phases: Cell<Option<Phases>>,
+    doing: Cell<Doing>,
+}
+
+/// What a hit is at: what it was at, if its time is over.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Doing {
+    /// It has a connection.
+    #[default]
+    Asking,
+    /// Finding out where to connect to.
+    LookingUp,
+    /// Getting there.
+    Connecting(SocketAddr),
+    /// Getting to a unix socket.
+    ConnectingHere,
+    /// Waiting for a proxy that connects.
+    Proxy,
+    /// Agreeing on TLS.
+    Tls,
 }
 
 /// Moves a connection's traffic to a hit's tally when dropped.
@@ -74,14 +95,32 @@ impl Tally {
         self.ended.get()
     }
 
-    /// The hit has opened a connection; of several it is the first that counts.
-    pub fn opened(&self, phases: Phases) {
-        self.phases.get_or_init(|| phases);
+    /// What the hit does from now on.
+    pub fn begin(&self, doing: Doing) {
+        self.doing.set(doing);
     }
 
-    /// The phases of the connection that the hit has opened, if it has.
+    /// What the hit is at.
+    pub const fn doing(&self) -> Doing {
+        self.doing.get()
+    }
+
+    /// The phases of the connection that the hit has opened, as far as it has got with that; of several connections it
+    /// is the first that counts.
     pub fn phases(&self) -> Option<Box<Phases>> {
-        self.phases.get().map(|phases| Box::new(*phases))
+        self.phases.get().map(Box::new)
+    }
+
+    /// The same, to be written by whoever opens it.
+    pub(super) const fn opened(&self) -> &Cell<Option<Phases>> {
+        &self.phases
+    }
+
+    /// The first byte of an answer came so long after the first one was sent over a connection that was opened for it.
+    pub fn first_byte(&self, after: Duration) {
+        let phases = self.phases.get().unwrap_or_default();
+        let first_byte = phases.first_byte.or(Some(after));
+        self.phases.set(Some(Phases { first_byte, ..phases }));
     }
 
     /// Bytes received.
@@ -99,6 +138,19 @@ impl Drop for Metered<'_> {
     fn drop(&mut self) {
         add(&self.tally.received, self.traffic.received.take());
         add(&self.tally.sent, self.traffic.sent.take());
+    }
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asking => f.write_str("in the request or its answer"),
+            Self::LookingUp => f.write_str("while looking up the name"),
+            Self::Connecting(address) => write!(f, "while connecting to {address}"),
+            Self::ConnectingHere => f.write_str("while connecting to the socket"),
+            Self::Proxy => f.write_str("waiting for the proxy to connect"),
+            Self::Tls => f.write_str("in the TLS handshake"),
+        }
     }
 }
 

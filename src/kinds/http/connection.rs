@@ -13,7 +13,7 @@ use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{Idle, Stream, Traffic, tls};
+use crate::kinds::dial::{self, Idle, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -208,7 +208,7 @@ impl Lost {
         match &self.why {
             Why::Malformed(_) => Reason::Protocol,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Why::Failed(error) if tls::is_of_tls(error) => Reason::Tls,
+            Why::Failed(error) if dial::is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
         }
@@ -220,7 +220,7 @@ impl From<Lost> for Failure {
         let reason = lost.reason();
         match lost.why {
             Why::Closed => Self::new(reason, "the connection ended without an answer"),
-            Why::Failed(error) => Self::new(reason, error),
+            Why::Failed(error) => Self::new(reason, dial::detail(&error)),
             Why::Malformed(malformed) => Self::new(reason, malformed),
         }
     }

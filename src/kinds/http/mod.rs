@@ -27,16 +27,13 @@ mod url;
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
-
-use rustls::ClientConfig;
 
 pub use expect::Expect;
 pub use settings::Settings;
 pub use url::Url;
 
-pub use super::dial::Host;
+pub use super::dial::{Host, Settings as DialSettings, Way};
 use super::dial::{Sharing, Tally};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
@@ -63,7 +60,17 @@ impl HttpTarget {
     /// # Errors
     /// The URL is https and the system has no root certificates.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        Self::with_tls(settings, None)
+        let sharing = Sharing::default();
+        let (timeout, keep_alive, dial) = (settings.timeout, settings.keep_alive, settings.dial.clone());
+        let sites = Sites::new(Terms { timeout, keep_alive, dial, sharing: sharing.clone() });
+        Ok(Self {
+            request: Request::new(settings),
+            judge: Judge::new(&settings.expect),
+            timeout,
+            sharing,
+            site: sites.site(&settings.url)?,
+            sites,
+        })
     }
 
     /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
@@ -72,20 +79,6 @@ impl HttpTarget {
     pub fn sharing(self, wakeups: &Rc<Wakeups>) -> Self {
         self.sharing.share(wakeups);
         self
-    }
-
-    fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
-        let sharing = Sharing::default();
-        let terms = Terms { timeout: settings.timeout, keep_alive: settings.keep_alive, sharing: sharing.clone() };
-        let sites = Sites::new(terms, tls);
-        Ok(Self {
-            request: Request::new(settings),
-            judge: Judge::new(&settings.expect),
-            timeout: settings.timeout,
-            sharing,
-            site: sites.site(&settings.url)?,
-            sites,
-        })
     }
 
     /// Sends the request; `None` when all was as expected.
@@ -102,7 +95,10 @@ impl Target for HttpTarget {
             let exchange = pin!(self.exchange(&tally));
             self.sharing.within(self.timeout, exchange).await
         };
-        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
+        let late = || {
+            let detail = format_args!("not done after {:?}, {}", self.timeout, tally.doing());
+            Some(Failure::new(Reason::Timeout, detail))
+        };
         let failure = done.unwrap_or_else(late);
         let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
         Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }

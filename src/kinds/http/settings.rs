@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +12,7 @@ use super::expect::Expect;
 use super::url::Url;
 use crate::fault::quote;
 use crate::keys::Keys;
-use crate::kinds::dial::Host;
+use crate::kinds::dial::{self, Host};
 use crate::kinds::timeout;
 
 /// The largest body that is sent, in bytes. It is kept in memory.
@@ -39,6 +37,8 @@ pub struct Settings {
     pub keep_alive: bool,
     /// What is expected of the answer.
     pub expect: Expect,
+    /// How connections are got.
+    pub dial: dial::Settings,
 }
 
 impl Settings {
@@ -53,6 +53,7 @@ impl Settings {
         let authorization = authorization(keys, &named);
         let keep_alive = keys.boolean("keep_alive").unwrap_or(true);
         let timeout = timeout(keys);
+        let dial = dial::Settings::read_with_proxy(keys);
         let expect = keys.table("expect", Expect::read).unwrap_or_default();
         let url = url.filter(|_| keys.is_sound())?;
 
@@ -69,7 +70,7 @@ impl Settings {
         if !keep_alive {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Some(Self { url, method, headers, body: body.unwrap_or_default(), timeout, keep_alive, expect })
+        Some(Self { url, method, headers, body: body.unwrap_or_default(), timeout, keep_alive, expect, dial })
     }
 
     /// A plain GET of `/` from `address`.
@@ -87,6 +88,7 @@ impl Settings {
             timeout,
             keep_alive: true,
             expect: Expect::default(),
+            dial: dial::Settings::default(),
         }
     }
 }
@@ -134,25 +136,18 @@ fn body(keys: &mut Keys<'_>) -> Option<Bytes> {
 
 /// The header `Authorization`, where the type has `basic` or `bearer_file`.
 fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
-    let basic = keys.table("basic", |keys| {
-        let user = keys.parsed("user", "a user's name, without a colon", |user| {
-            (!user.contains(|c: char| c == ':' || c.is_control())).then(|| user.to_owned())
-        });
-        let user = keys.required("user", user);
-        let password = keys.secret("password_file");
-        let password = keys.required("password_file", password);
-        let together = [user?.as_bytes(), b":", &password?].concat();
-        Some(format!("Basic {}", STANDARD.encode(together)).into_bytes())
+    let basic = dial::basic(keys, "basic");
+    let bearer = keys.secret("bearer_file").and_then(|token| {
+        let mut value = HeaderValue::try_from([b"Bearer ", token.as_slice()].concat()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     });
-    let bearer = keys.secret("bearer_file").map(|token| [b"Bearer ", token.as_slice()].concat());
     let ways = [basic.is_some(), bearer.is_some(), headers.contains_key(AUTHORIZATION)];
     if ways.into_iter().filter(|way| *way).count() > 1 {
         let key = if basic.is_some() { "basic" } else { "bearer_file" };
         keys.refuse_key(key, "two of \"basic\", \"bearer_file\" and the header Authorization", "one of them");
     }
-    let mut value = HeaderValue::try_from(basic.flatten().or(bearer)?).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    basic.or(bearer)
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! One server: the way there, and the connections that wait for the next hit.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use rustls::ClientConfig;
 
 use super::connection::{Answered, Connection, Lost};
 use super::expect::Judge;
 use super::request::Request;
 use super::url::Url;
-use crate::kinds::dial::{Dialer, Pool, Sharing, Tally, Traffic};
+use crate::kinds::dial::{self, Dialer, Peer, Pool, Sharing, Tally, Traffic};
 use crate::target::Failure;
+
+/// What ALPN asks for.
+const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// What holds for all servers that a target speaks to.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Terms {
     pub timeout: Duration,
     /// Whether connections are used again.
     pub keep_alive: bool,
+    /// How connections are got.
+    pub dial: dial::Settings,
     /// Whether hits share the thread's wake-ups.
     pub sharing: Sharing,
 }
@@ -33,12 +35,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// The server of `url`, spoken to over `tls` where there is some.
+    /// The server of `url`.
     ///
     /// # Errors
-    /// The host has a name that no certificate can bear.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, terms: &Terms) -> anyhow::Result<Self> {
-        let dialer = Dialer::new(url.host.clone(), url.port, tls, terms.timeout, terms.sharing.clone())?;
+    /// The host has a name that no certificate can bear, or the system has no root certificates.
+    pub fn new(url: &Url, terms: &Terms) -> anyhow::Result<Self> {
+        let peer = Peer { host: url.host.clone(), port: url.port, tls: url.tls.then_some(ALPN) };
+        let dialer = Dialer::new(&peer, &terms.dial, terms.timeout, terms.sharing.clone())?;
         Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive })
     }
 
@@ -72,17 +75,13 @@ impl Site {
         tally: &Tally,
     ) -> Result<Result<Answered, Lost>, Failure> {
         let traffic = Rc::new(Traffic::default());
-        let dialed = {
-            let _metered = tally.meter(&traffic);
-            self.dialer.dial(Rc::clone(&traffic)).await?
-        };
-        let connection = Connection::new(dialed.stream, traffic);
+        let stream = self.dialer.dial(&traffic, tally).await?;
+        let connection = Connection::new(stream, traffic);
         let begin = Instant::now();
         let asked = self.ask_over(Box::new(connection), request, judge, tally).await;
-        let mut phases = dialed.phases;
-        let first = asked.as_ref().ok().and_then(|answered| answered.first);
-        phases.first_byte = first.map(|first| first.saturating_duration_since(begin));
-        tally.opened(phases);
+        if let Some(first) = asked.as_ref().ok().and_then(|answered| answered.first) {
+            tally.first_byte(first.saturating_duration_since(begin));
+        }
         Ok(asked)
     }
 

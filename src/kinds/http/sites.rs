@@ -5,21 +5,16 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-
-use rustls::ClientConfig;
 
 use super::site::{Site, Terms};
 use super::url::Url;
-use crate::kinds::dial::{Host, tls};
+use crate::kinds::dial::Host;
 
 /// The servers known so far.
 #[derive(Debug)]
 pub struct Sites {
     known: RefCell<Vec<(Key, Rc<Site>)>>,
     terms: Terms,
-    /// How TLS is spoken, where that isn't as the system does it.
-    tls: Option<Arc<ClientConfig>>,
 }
 
 /// What makes two URLs one server's.
@@ -32,8 +27,8 @@ struct Key {
 
 impl Sites {
     /// No server yet; each will be spoken to on these terms.
-    pub fn new(terms: Terms, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { known: RefCell::default(), terms, tls }
+    pub fn new(terms: Terms) -> Self {
+        Self { known: RefCell::default(), terms }
     }
 
     /// The server of `url`. Doesn't connect.
@@ -45,12 +40,7 @@ impl Sites {
         if let Some((_, site)) = self.known.borrow().iter().find(is_it) {
             return Ok(Rc::clone(site));
         }
-        let tls = match (url.tls, &self.tls) {
-            (false, _) => None,
-            (true, Some(config)) => Some(Arc::clone(config)),
-            (true, None) => Some(tls::system()?),
-        };
-        let site = Rc::new(Site::new(url, tls, &self.terms)?);
+        let site = Rc::new(Site::new(url, &self.terms)?);
         let key = Key { tls: url.tls, host: url.host.clone(), port: url.port };
         self.known.borrow_mut().push((key, Rc::clone(&site)));
         Ok(site)

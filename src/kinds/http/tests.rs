@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
@@ -19,7 +19,6 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::keys::Source;
-use crate::kinds::dial::tls;
 use crate::pacer::{Arrivals, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::shift::{Shift, Terms, WhenBusy};
@@ -60,14 +59,18 @@ fn wait_for_end(mut stream: impl Read) {
     while !matches!(stream.read(&mut [0; 1024]), Ok(0) | Err(_)) {}
 }
 
-fn target_of(url: &str, text: &str, roots: RootCertStore) -> HttpTarget {
+fn target_of(url: &str, text: &str, mut roots: RootCertStore) -> HttpTarget {
+    // Somebody whose certificates nobody has: no authorities at all would be the system's.
+    let none = Der::from_slice(&[]);
+    let stranger = TrustAnchor { subject: none.clone(), subject_public_key_info: none, name_constraints: None };
+    roots.roots.push(stranger);
     let text = format!("url = \"{url}\"\n{text}");
     let source = Source { file: Path::new("x.toml"), text: &text, quotes_values: false, now: "", now_unknown: "" };
     let (settings, faults) = source.read(Settings::read);
     assert_eq!(faults, []);
-    let settings = settings.flatten().unwrap();
-    let tls = settings.url.tls.then(|| tls::trusting(roots).unwrap());
-    HttpTarget::with_tls(&settings, tls).unwrap()
+    let mut settings = settings.flatten().unwrap();
+    settings.dial.authorities = Some(roots.into());
+    HttpTarget::new(&settings).unwrap()
 }
 
 fn target(address: SocketAddr, text: &str) -> HttpTarget {

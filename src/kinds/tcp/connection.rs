@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::expect::{Heard, Hearing};
 use super::settings::Step;
-use crate::kinds::dial::{Idle, Stream, Traffic, tls};
+use crate::kinds::dial::{self, Idle, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once more comes than that.
@@ -258,7 +258,7 @@ impl Broken {
         match &self.why {
             Why::Unexpected(_) => Reason::Body,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Why::Failed(error) if tls::is_of_tls(error) => Reason::Tls,
+            Why::Failed(error) if dial::is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.first.is_some() => Reason::Body,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
@@ -271,7 +271,7 @@ impl From<Broken> for Failure {
         let what = match &broken.why {
             Why::Unexpected(what) => what.clone(),
             Why::Closed => String::from("the connection ended without an answer"),
-            Why::Failed(error) => error.to_string(),
+            Why::Failed(error) => dial::detail(error),
         };
         match broken.step {
             Some(step) => Self::new(broken.reason(), format_args!("step {step}: {what}")),

@@ -69,7 +69,7 @@ impl Expect {
             (!text.is_empty()).then(|| Mark::Bytes(Bytes::copy_from_slice(text.as_bytes())))
         });
         let bytes = hex(keys, "hex").map(Mark::Bytes);
-        let regex = keys.explained("regex", Pattern::parse).map(Mark::Pattern);
+        let regex = keys.explained("regex", Pattern::RIGHT, Pattern::parse).map(Mark::Pattern);
         let until_close = keys.boolean("until_close").unwrap_or(false);
         let max = keys.bytes("max", i64::MAX as u64);
         let sound = keys.is_sound();

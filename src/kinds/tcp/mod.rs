@@ -19,16 +19,13 @@ mod tests;
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use rustls::ClientConfig;
 
 pub use expect::{Expect, Mark};
 pub use pattern::Pattern;
 pub use settings::{Settings, Step};
 
-use super::dial::{Dialer, Pool, Sharing, Tally, Traffic, tls};
+use super::dial::{Dialer, Peer, Pool, Sharing, Tally, Traffic};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use connection::{Broken, Connection};
@@ -50,8 +47,18 @@ impl TcpTarget {
     /// # Errors
     /// TLS is asked for, and the system has no root certificates.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let tls = if settings.tls { Some(tls::system()?) } else { None };
-        Self::with_tls(settings, tls)
+        let sharing = Sharing::default();
+        // No protocol is offered: it isn't known which one this is.
+        let tls = settings.tls.then_some(&[][..]);
+        let peer = Peer { host: settings.host.clone(), port: settings.port, tls };
+        Ok(Self {
+            dialer: Dialer::new(&peer, &settings.dial, settings.timeout, sharing.clone())?,
+            pool: Pool::default(),
+            steps: settings.steps.clone(),
+            keep_alive: settings.keep_alive,
+            timeout: settings.timeout,
+            sharing,
+        })
     }
 
     /// The same, but hits share the thread's wake-ups: answers that come quickly are left until the next one, and are
@@ -60,19 +67,6 @@ impl TcpTarget {
     pub fn sharing(self, wakeups: &Rc<Wakeups>) -> Self {
         self.sharing.share(wakeups);
         self
-    }
-
-    fn with_tls(settings: &Settings, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
-        let sharing = Sharing::default();
-        let dialer = Dialer::new(settings.host.clone(), settings.port, tls, settings.timeout, sharing.clone())?;
-        Ok(Self {
-            dialer,
-            pool: Pool::default(),
-            steps: settings.steps.clone(),
-            keep_alive: settings.keep_alive,
-            timeout: settings.timeout,
-            sharing,
-        })
     }
 
     /// Goes through the steps, over a connection that is at hand or a new one; `None` when all was as expected.
@@ -99,20 +93,17 @@ impl TcpTarget {
     /// Goes through the steps over a new connection, the phases of which are kept.
     async fn say_anew(&self, tally: &Tally) -> Result<Result<(), Broken>, Failure> {
         let traffic = Rc::new(Traffic::default());
-        let dialed = {
-            let _metered = tally.meter(&traffic);
-            self.dialer.dial(Rc::clone(&traffic)).await?
-        };
-        let connection = Connection::new(dialed.stream, traffic);
+        let stream = self.dialer.dial(&traffic, tally).await?;
+        let connection = Connection::new(stream, traffic);
         let begin = Instant::now();
         let said = self.say_over(Box::new(connection), tally).await;
-        let mut phases = dialed.phases;
         let first = match &said {
             Ok(first) => *first,
             Err(broken) => broken.first,
         };
-        phases.first_byte = first.map(|first| first.saturating_duration_since(begin));
-        tally.opened(phases);
+        if let Some(first) = first {
+            tally.first_byte(first.saturating_duration_since(begin));
+        }
         Ok(said.map(|_| ()))
     }
 
@@ -141,7 +132,10 @@ impl Target for TcpTarget {
             let exchange = pin!(self.exchange(&tally));
             self.sharing.within(self.timeout, exchange).await
         };
-        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {:?}", self.timeout)));
+        let late = || {
+            let detail = format_args!("not done after {:?}, {}", self.timeout, tally.doing());
+            Some(Failure::new(Reason::Timeout, detail))
+        };
         let failure = done.unwrap_or_else(late);
         let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
         Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }

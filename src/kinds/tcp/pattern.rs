@@ -43,6 +43,9 @@ pub enum Found {
 }
 
 impl Pattern {
+    /// What [`Pattern::parse`] takes.
+    pub const RIGHT: &str = "a regular expression of bytes";
+
     /// Understands a regular expression.
     ///
     /// # Errors
@@ -117,7 +120,8 @@ impl fmt::Debug for Pattern {
 
 /// What would be right instead; the expression itself is not quoted.
 fn right(error: BuildError) -> String {
-    if error.is_size_limit_exceeded() {
+    let of_parts = error.source().and_then(|cause| cause.downcast_ref::<thompson::BuildError>());
+    if error.is_size_limit_exceeded() || of_parts.is_some_and(|error| error.size_limit().is_some()) {
         return format!("a simpler one: this one takes more than {} KiB of memory", MAX_SIZE >> 10);
     }
     // The innermost cause shows the expression, and says in its last line what is wrong with it.
@@ -126,8 +130,10 @@ fn right(error: BuildError) -> String {
         cause = inner;
     }
     let told = cause.to_string();
-    let what = told.lines().last().and_then(|line| line.strip_prefix("error: "));
-    format!("a regular expression of bytes ({})", what.unwrap_or("this is none"))
+    match told.lines().last().and_then(|line| line.strip_prefix("error: ")) {
+        Some(what) => format!("{} ({what})", Pattern::RIGHT),
+        None => Pattern::RIGHT.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,32 @@
 //! What a type of the kind `tcp` says: whom to connect to, and what is said there.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::expect::Expect;
 use crate::keys::Keys;
-use crate::kinds::dial::Host;
+use crate::kinds::dial::{self, Host, Way, socket_path};
 use crate::kinds::timeout;
 
 /// The most bytes that a step sends. They are kept in memory.
 const MAX_SEND: u64 = 64 << 20;
+/// What `address` takes.
+const ADDRESS: &str = "an address as \"host:port\", \"[::1]:port\" or \"unix:/path\"";
 /// The most steps of a hit.
 const MAX_STEPS: usize = 100;
 
 /// Everything about a hit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Whom to connect to.
+    /// Whom to connect to; whom the certificate has to be of, where that is a unix socket.
     pub host: Host,
     /// At which port.
     pub port: u16,
+    /// How connections are got.
+    pub dial: dial::Settings,
     /// Whether over TLS.
     pub tls: bool,
     /// What is said, in turn; nothing: the connection itself is the hit.
@@ -42,14 +48,20 @@ pub struct Step {
     pub once: bool,
 }
 
+enum Address {
+    Port(Host, u16),
+    Socket(Arc<Path>),
+}
+
 impl Settings {
     /// Reads the kind's own keys, and the files that they name; `None` when anything is wrong.
     pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let address = keys.parsed("address", "an address as \"host:port\" or \"[::1]:port\"", address);
+        let address = keys.parsed("address", ADDRESS, address);
         let address = keys.required("address", address);
         let tls = keys.boolean("tls").unwrap_or(false);
         let keep_alive = keys.boolean("keep_alive").unwrap_or(false);
         let timeout = timeout(keys);
+        let mut dial = dial::Settings::read(keys);
         let single = step(keys);
         let listed = keys.tables("step", MAX_STEPS, |keys| {
             let once = keys.boolean("once").unwrap_or(false);
@@ -70,9 +82,25 @@ impl Settings {
             Some(listed) => listed.into_iter().flatten().collect(),
             None => single.into_iter().collect(),
         };
-        let (host, port) = address.filter(|_| keys.is_sound())?;
+        let address = address.filter(|_| keys.is_sound())?;
+        let (host, port) = match address {
+            Address::Port(host, port) => (host, port),
+            Address::Socket(path) => {
+                if dial.way != Way::Host {
+                    keys.refuse_key("resolve", "\"resolve\" beside a unix socket", "one of them");
+                }
+                dial.way = Way::Socket(path);
+                (Host::Name(String::from("localhost")), 0)
+            }
+        };
+        if !tls
+            && (dial.insecure || dial.authorities.is_some() || dial.identity.is_some() || dial.server_name.is_some())
+        {
+            // Who believes that this is encrypted would be wrong.
+            keys.refuse("keys for TLS without \"tls\"", "\"tls = true\", or none of them");
+        }
         check(keys, &steps, keep_alive);
-        keys.is_sound().then_some(Self { host, port, tls, steps, keep_alive, timeout })
+        keys.is_sound().then_some(Self { host, port, dial, tls, steps, keep_alive, timeout })
     }
 }
 
@@ -90,12 +118,15 @@ fn pairs(digits: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| if let [high, low] = *pair { Some(digit(high)? << 4 | digit(low)?) } else { None }).collect()
 }
 
-fn address(text: &str) -> Option<(Host, u16)> {
+fn address(text: &str) -> Option<Address> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_path(path).map(Address::Socket);
+    }
     let (host, port) = text.rsplit_once(':')?;
     let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
     let bracketed = host.starts_with('[') && host.ends_with(']');
     let sound = port > 0 && (bracketed || !host.contains([':', '/', ' ', '\0', '[', ']']));
-    Some((Host::parse(host).filter(|_| sound)?, port))
+    Some(Address::Port(Host::parse(host).filter(|_| sound)?, port))
 }
 
 /// The keys of one exchange; `None` where there are none, or something is wrong.

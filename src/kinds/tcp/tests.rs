@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::thread;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
@@ -520,9 +521,13 @@ fn tls_server() -> (SocketAddr, Arc<AtomicUsize>, RootCertStore, mpsc::Unbounded
 }
 
 #[track_caller]
-fn target_trusting(address: SocketAddr, text: &str, roots: RootCertStore) -> TcpTarget {
-    let config = tls::trusting(roots).unwrap();
-    TcpTarget::with_tls(&settings(&address.to_string(), text), Some(config)).unwrap()
+fn target_trusting(address: SocketAddr, text: &str, mut roots: RootCertStore) -> TcpTarget {
+    // Somebody whose certificates nobody has: no authorities at all would be the system's.
+    let none = Der::from_slice(&[]);
+    roots.roots.push(TrustAnchor { subject: none.clone(), subject_public_key_info: none, name_constraints: None });
+    let mut settings = settings(&address.to_string(), text);
+    settings.dial.authorities = Some(roots.into());
+    TcpTarget::new(&settings).unwrap()
 }
 
 #[tokio::test]
@@ -544,6 +549,38 @@ async fn tls_is_agreed_on_and_taken_leave_of() {
     }
     let unknown = target_trusting(address, "tls = true", RootCertStore::empty());
     assert_failed(&unknown.hit(0).await, Reason::Tls, "");
+}
+
+#[tokio::test]
+async fn unix_sockets_are_connected_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let address = format!("unix:{}", path.display());
+    let nobody = TcpTarget::new(&settings(&address, PING)).unwrap();
+    assert_failed(&nobody.hit(0).await, Reason::Connect, "app.sock");
+
+    let listener = UnixListener::bind(&path).unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut stream = stream.unwrap();
+            while read_line(&stream).is_some() {
+                stream.write_all(b"+PONG\r\n").unwrap();
+            }
+        }
+    });
+    for (text, connections) in [(PING, 3), (KEPT, 1)] {
+        accepted.store(0, Ordering::SeqCst);
+        let target = TcpTarget::new(&settings(&address, text)).unwrap();
+        for number in 0..3 {
+            let outcome = target.hit(number).await;
+            assert_ok(&outcome);
+            assert_eq!((outcome.bytes_in, outcome.bytes_out), (7, 6));
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), connections);
+    }
 }
 
 /// Hits `target` once a wake-up, one each millisecond, and says how many wake-ups that took.
@@ -616,12 +653,33 @@ fn what_a_type_says_is_understood_or_told() {
         assert_eq!(settings.is_none(), !expect.is_empty(), "{text}");
     }
     let with = |text: &str| format!("address = \"h:1\"\n{text}");
-    let address = "\"address\" can't be this string: an address as \"host:port\" or \"[::1]:port\"";
+    let address = "\"address\" can't be this string: an address as \"host:port\", \"[::1]:port\" or \"unix:/path\"";
     for sound in ["h:1", "[::1]:65535", "10.0.0.1:25", "mail.example.com:25"] {
         check(&format!("address = \"{sound}\""), &[]);
     }
-    for unsound in ["h", "h:", ":1", "h:0", "h:65536", "h:+1", "::1:80", "[h]:1", "[::1:1", "a b:1", "http://h:1", ""] {
+    check("address = \"unix:/run/app.sock\"", &[]);
+    for unsound in [
+        "unix:",
+        "unix:app.sock",
+        "h",
+        "h:",
+        ":1",
+        "h:0",
+        "h:65536",
+        "h:+1",
+        "::1:80",
+        "[h]:1",
+        "[::1:1",
+        "a b:1",
+        "http://h:1",
+        "",
+    ] {
         check(&format!("address = \"{unsound}\""), &[address]);
+    }
+    check("address = \"unix:/a\"\nresolve = \"::1\"", &["\"resolve\" beside a unix socket: one of them"]);
+    for tls in ["insecure = true", "server_name = \"h\""] {
+        check(&with(tls), &["keys for TLS without \"tls\": \"tls = true\", or none of them"]);
+        check(&with(&format!("tls = true\n{tls}")), &[]);
     }
     check("", &["no key \"address\": it can't be left out"]);
     check(&with("send = \"\""), &["\"send\" can't be this string: a text, not an empty one"]);

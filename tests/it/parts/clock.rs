@@ -3,11 +3,12 @@
 //! Chosen minutes are counted from 0, ten minutes before the tests began, so that nothing is ever in a receiver's
 //! future: second 40 of minute 0 and second 50 of minute 1 are what they say, whatever the real time is.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::preload::preload;
 
 /// How long before the tests' own start minute 0 is, in minutes.
 pub const BEFORE: i64 = 10;
@@ -69,7 +70,8 @@ impl Clock {
     /// Gives `command` this clock.
     pub fn set(&self, command: &mut Command) {
         if self.offset_ns != 0 {
-            command.env("LD_PRELOAD", library()).env("WALL_CLOCK_OFFSET_NS", self.offset_ns.to_string());
+            preload(command, "clock");
+            command.env("WALL_CLOCK_OFFSET_NS", self.offset_ns.to_string());
         }
     }
 }
@@ -81,22 +83,6 @@ fn minute_0() -> i64 {
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970")
-}
-
-/// The library that is preloaded, compiled once a process by the compiler that links Rust programs.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/parts/clock.c");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let library = folder.join("clock.so");
-        let mine = folder.join(format!("clock-{}.so", std::process::id()));
-        let status =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&mine).arg(source).status();
-        assert!(status.expect("cc starts").success(), "cc compiles {source}");
-        std::fs::rename(&mine, &library).expect("the library takes its place");
-        library
-    })
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 pub mod arrivals;
 pub mod carbon;
+pub mod certificates;
 pub mod clock;
 pub mod cron;
 pub mod deadline;
 pub mod namespace;
 pub mod nginx;
+pub mod odd;
+pub mod preload;
 pub mod results;
 pub mod run;
 pub mod sandbox;
@@ -15,3 +18,4 @@ pub mod sink;
 pub mod stalling;
 pub mod statsd;
 pub mod target;
+pub mod tls;

@@ -79,3 +79,17 @@ fn counts_what_it_was_sent() {
     assert_eq!(statsd.gauge("canihaz.box.a.lag.p50"), Some(1.5));
     assert_eq!(statsd.largest_datagram(), 55);
 }
+
+#[test]
+fn a_sign_is_relative_unless_zero_came_first() {
+    use super::deadline::{eventually, seconds};
+    let statsd = Statsd::start();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (datagram, expect) in [("a:5|g", 5.0), ("a:-3|g", 2.0), ("a:0|g\na:-3|g", -3.0), ("a:0|g\na:-3|g\nb:1|c", -3.0)]
+    {
+        socket.send_to(datagram.as_bytes(), ("127.0.0.1", statsd.port)).unwrap();
+        eventually(datagram, seconds(5.0), || (statsd.gauge("a") == Some(expect)).then_some(()));
+    }
+    eventually("the last datagram", seconds(5.0), || (statsd.counter("b") == 1.0).then_some(()));
+    assert_eq!(statsd.gauge("a"), Some(-3.0));
+}

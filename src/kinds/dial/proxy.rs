@@ -1,0 +1,104 @@
+//! A proxy between hits and their servers, spoken to in HTTP/1.1 in the clear.
+//!
+//! Whoever speaks HTTP in the clear asks it for a whole URL. All else goes
+//! through a tunnel that it opens to the server when asked to (`CONNECT`).
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::basic::basic;
+use super::host::Host;
+use crate::keys::Keys;
+use crate::target::{Failure, Reason};
+
+/// What `proxy` takes.
+const RIGHT: &str =
+    "a URL as in \"http://proxy:3128\", without user and password (they are in \"proxy_basic\") and path";
+/// The longest head of an answer to `CONNECT`, with all before it, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+/// The most headers in it.
+const MAX_HEADERS: usize = 64;
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// Where it is.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// What it is told of who we are, as the header `Proxy-Authorization`.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// Reads the keys `proxy` and `proxy_basic`.
+    pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let place = keys.parsed("proxy", RIGHT, parse);
+        let authorization = basic(keys, "proxy_basic");
+        if authorization.is_some() && place.is_none() && keys.is_sound() {
+            keys.refuse_key("proxy_basic", "\"proxy_basic\" without \"proxy\"", "both of them, or none");
+        }
+        let (host, port) = place?;
+        Some(Self { host, port, authorization })
+    }
+
+    /// Asks for a tunnel to `server`, a host and port, over a connection to the proxy.
+    ///
+    /// # Errors
+    /// `connect` where there is none.
+    pub async fn tunnel(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, server: &str) -> Result<(), Failure> {
+        let failed = |what: &dyn std::fmt::Display| Failure::new(Reason::Connect, format_args!("the proxy: {what}"));
+        let mut head = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
+        if let Some(authorization) = &self.authorization {
+            for part in [b"Proxy-Authorization: ", authorization.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        stream.write_all(&head).await.map_err(|error| failed(&error))?;
+
+        let mut buffer = Vec::with_capacity(1 << 10);
+        loop {
+            match status(&buffer).map_err(|what| failed(&what))? {
+                Some(200..=299) => return Ok(()),
+                Some(status) => return Err(failed(&format_args!("{status} in answer to CONNECT"))),
+                None if buffer.len() >= MAX_HEAD => return Err(failed(&"its answer is too long")),
+                None => {}
+            }
+            let read = stream.read_buf(&mut buffer).await.map_err(|error| failed(&error))?;
+            if read == 0 {
+                return Err(failed(&"the connection ended without an answer"));
+            }
+        }
+    }
+}
+
+/// The status of an answer to `CONNECT`; `None` where more of it is to come.
+fn status(mut bytes: &[u8]) -> Result<Option<u16>, &'static str> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        match answer.parse(bytes) {
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Ok(httparse::Status::Complete(length)) => match answer.code {
+                // There is another one to come.
+                Some(100..=199) => bytes = &bytes[length..],
+                // The server speaks second, if it speaks TLS.
+                Some(200..=299) if bytes.len() > length => return Err("it says more than it was asked"),
+                code => return Ok(code),
+            },
+            Err(_) => return Err("its answer isn't HTTP/1"),
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<(Host, u16)> {
+    let uri: Uri = text.parse().ok().filter(|_| text.is_ascii() && !text.contains(['#', '?', '@']))?;
+    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http") && uri.path() == "/")?;
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" => 80,
+        port => port.strip_prefix(':').filter(|port| !port.starts_with('+'))?.parse().ok().filter(|port| *port > 0)?,
+    };
+    Some((Host::parse(authority.host())?, port))
+}
