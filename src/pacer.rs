@@ -11,9 +11,14 @@
 //! pacer of its own that needs no other: share 1 of 3 has the hits 1, 4, 7, … at
 //! the very moments at which the whole would have had them.
 
+mod share;
+mod stretch;
+
 use std::time::{Duration, Instant};
 
 use crate::backlog::Backlog;
+pub use share::Share;
+pub(crate) use stretch::Stretch;
 
 /// What frequencies are counted in.
 const MINUTE_NS: u128 = 60_000_000_000;
@@ -45,34 +50,6 @@ pub struct Pace {
     pub arrivals: Arrivals,
     /// How many times denser than its own rate a test may catch up, at least 1.
     pub max_catch_up: u32,
-}
-
-/// One of the equal parts of a test that are paced apart: of `of` shares, number `number` has every hit whose
-/// number leaves that remainder.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Share {
-    number: u32,
-    of: u32,
-}
-
-impl Share {
-    /// The one share of a test that isn't divided.
-    pub const WHOLE: Self = Self { number: 0, of: 1 };
-
-    /// All shares of a test that is divided into `of`; 0 is taken for 1.
-    pub fn all(of: u32) -> impl Iterator<Item = Self> {
-        (0..of.max(1)).map(move |number| Self { number, of: of.max(1) })
-    }
-
-    /// How many of `total` things that are dealt out in turn are this share's: of 8, the shares of 3 have 3, 3, 2.
-    pub fn part_of(self, total: u64) -> u64 {
-        total.saturating_sub(self.number.into()).div_ceil(self.of.into())
-    }
-
-    /// The number, in the whole test, of this share's hit `nth`.
-    fn hit(self, nth: u64) -> u64 {
-        u64::from(self.number) + nth * u64::from(self.of)
-    }
 }
 
 /// One hit that is to be started.
@@ -128,36 +105,6 @@ pub struct Pacer {
     late: Backlog,
 }
 
-/// The dues between two re-plannings: `grid` moments from `origin` to the end of the minute, those of them that are
-/// the share's.
-#[derive(Clone, Debug)]
-pub(crate) struct Stretch {
-    arrivals: Arrivals,
-    origin: Instant,
-    end: Instant,
-    phase: u32,
-    grid: u64,
-    share: Share,
-    /// How many of the moments are the share's.
-    pub(crate) count: u64,
-    dealt: u64,
-    /// The next due, and where they lie evenly, the one after it: each is computed once.
-    next: Instant,
-    following: Instant,
-    random: fastrand::Rng,
-}
-
-/// Hits that are due and were not dealt out.
-#[derive(Clone, Copy, Debug)]
-struct Overdue {
-    /// How many, at least one.
-    hits: u64,
-    /// How long the first of them has been.
-    first: Duration,
-    /// How long the last of them has been.
-    last: Duration,
-}
-
 impl Pacer {
     /// Plans `pace.frequency` hits from `now` until before `end`. `seed` makes random arrivals repeatable.
     pub fn new(pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
@@ -179,19 +126,7 @@ impl Pacer {
     fn counted_in(per_ns: u128, share: Share, pace: Pace, now: Instant, end: Instant, seed: u64) -> Self {
         // The golden ratio's bits: seeds of neighbours have nothing in common. The first share's is the test's.
         let seed = seed ^ u64::from(share.number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let stretch = Stretch {
-            arrivals: pace.arrivals,
-            origin: now,
-            end,
-            phase: pace.phase,
-            grid: 0,
-            share,
-            count: 0,
-            dealt: 0,
-            next: now,
-            following: now,
-            random: fastrand::Rng::with_seed(seed),
-        };
+        let stretch = Stretch::new(pace.arrivals, pace.phase, share, now, end, seed);
         let mut pacer = Self {
             share,
             pace,
@@ -334,103 +269,6 @@ impl Pacer {
         match window {
             0 => 0,
             _ => u64::try_from((window * densest / self.per_ns).max(1)).unwrap_or(u64::MAX),
-        }
-    }
-}
-
-impl Stretch {
-    /// When the next hit is due; `None` when all were dealt out.
-    fn next_due(&self) -> Option<Instant> {
-        (self.dealt < self.count).then_some(self.next)
-    }
-
-    fn deal(&mut self) {
-        self.dealt += 1;
-        match self.arrivals {
-            Arrivals::Even => (self.next, self.following) = (self.following, self.even(self.dealt + 1)),
-            Arrivals::Poisson => self.draw(),
-        }
-    }
-
-    /// The hits that are due at `now` but not dealt out; `None` without any.
-    fn overdue(&self, now: Instant) -> Option<Overdue> {
-        let first = self.next_due().filter(|due| *due <= now)?;
-        let (hits, last) = match self.arrivals {
-            Arrivals::Even => {
-                let hits = self.even_until(now).saturating_sub(self.dealt).max(1);
-                (hits, self.even(self.dealt + hits - 1))
-            }
-            Arrivals::Poisson => self.clone().skip_until(now).unwrap_or((1, first)),
-        };
-        let waited = |due| now.saturating_duration_since(due);
-        Some(Overdue { hits, first: waited(first), last: waited(last) })
-    }
-
-    /// How many of its hits were due by `now`. At random, those are passed over, and never counted one by one again.
-    pub(crate) fn due_until(&mut self, now: Instant) -> u64 {
-        match self.arrivals {
-            Arrivals::Even => self.even_until(now),
-            Arrivals::Poisson => {
-                self.skip_until(now);
-                self.dealt
-            }
-        }
-    }
-
-    /// Whether its hits are at random, so that counting them takes as many steps.
-    pub(crate) fn is_random(&self) -> bool {
-        self.arrivals == Arrivals::Poisson
-    }
-
-    /// Deals out what is due by `now`, and says how much that was, and when the last of it was due.
-    fn skip_until(&mut self, now: Instant) -> Option<(u64, Instant)> {
-        let (before, mut last) = (self.dealt, None);
-        while let Some(due) = self.next_due().filter(|due| *due <= now) {
-            last = Some(due);
-            self.deal();
-        }
-        last.map(|last| (self.dealt - before, last))
-    }
-
-    /// Lays `grid` moments anew from `now` on, at a pace, for a share.
-    fn lay(&mut self, pace: Pace, now: Instant, grid: u64, share: Share) {
-        let Pace { arrivals, phase, .. } = pace;
-        let count = share.part_of(grid);
-        let (end, random) = (self.end, self.random.clone());
-        let (next, following) = (now, now);
-        *self = Self { arrivals, origin: now, end, phase, grid, share, count, dealt: 0, next, following, random };
-        if arrivals == Arrivals::Even && count > 0 {
-            (self.next, self.following) = (self.even(0), self.even(1));
-        }
-    }
-
-    /// The share's hits up to `now`, where they lie evenly.
-    fn even_until(&self, now: Instant) -> u64 {
-        let Some(since) = now.checked_duration_since(self.origin) else { return 0 };
-        let window = self.end.saturating_duration_since(self.origin).as_nanos().max(1);
-        let due = (since.as_nanos() * u128::from(self.grid)) << 32;
-        let Some(due) = due.checked_sub(u128::from(self.phase) * window) else { return 0 };
-        let passed = u64::try_from((due / window) >> 32).unwrap_or(u64::MAX).saturating_add(1);
-        self.share.part_of(passed).min(self.count)
-    }
-
-    /// The due of the hit `nth`, which is the grid's number `i`: `origin + (i + phase) × (end − origin) / grid`, exact
-    /// to the nanosecond.
-    fn even(&self, nth: u64) -> Instant {
-        let window = self.end.saturating_duration_since(self.origin).as_nanos();
-        let position = u128::from(self.share.hit(nth)) << 32 | u128::from(self.phase);
-        let ns = position * window / (u128::from(self.grid) << 32);
-        self.origin + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
-    }
-
-    /// Draws the next of `count − dealt` moments that lie independently between the last one and the end:
-    /// the least of k uniform numbers is `1 − U^(1/k)`.
-    fn draw(&mut self) {
-        let left = self.count.saturating_sub(self.dealt);
-        if left > 0 && self.arrivals == Arrivals::Poisson {
-            let window = self.end.saturating_duration_since(self.next).as_secs_f64();
-            let share = 1.0 - self.random.f64().powf(1.0 / left as f64);
-            self.next += Duration::from_secs_f64(window * share);
         }
     }
 }

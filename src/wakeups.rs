@@ -19,21 +19,19 @@
 //!
 //! tokio's own timers are a millisecond wide, and wake a thread once more when they are set.
 
+mod timer;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::time::clock_gettime;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use timer::Timer;
 
 /// What lies between shared wake-ups unless it is set: hits are late by half of it on average, and their distances
 /// from an even grid are a quarter of it, where timers of a millisecond make that 0.25 ms.
@@ -41,10 +39,6 @@ pub const SLACK: Duration = Duration::from_micros(440);
 /// How many wake-ups may follow each other more closely before they are shared: a few tests whose dues happen to lie
 /// next to each other are still exact.
 const QUICK: u32 = 8;
-/// The most that a timer rings in advance: what a thread may have to wait out, spinning.
-const MAX_LEAD: Duration = Duration::from_micros(30);
-/// What the quickest wake-up of late is believed to be slower than the next one may be.
-const LEAD_MARGIN: Duration = Duration::from_micros(5);
 /// How soon the next wake-up must be for something to be left until then.
 const SOON: Duration = Duration::from_millis(2);
 /// How late a time-out may be noticed.
@@ -112,23 +106,6 @@ struct Sleepers {
     slack: Duration,
     /// When the wake-ups so far would be over if each took all of the slack.
     spent: Instant,
-}
-
-/// A timerfd as tokio wants it.
-#[derive(Debug)]
-struct Fd(TimerFd);
-
-/// A timerfd in the reactor, and when it will ring.
-#[derive(Debug)]
-struct Timer {
-    fd: AsyncFd<Fd>,
-    /// One moment on both of the clocks that are the same: Rust's, and the kernel's number for it.
-    epoch: (Instant, Duration),
-    /// For when it is set, and how much earlier it rings.
-    set: Cell<Option<Instant>>,
-    lead: Cell<Duration>,
-    /// How long after its ringing the quickest wake-up of late was.
-    quickest: Cell<Duration>,
 }
 
 /// The alarm of one that works on a thread; set again, it forgets what it was set to.
@@ -322,69 +299,6 @@ impl Sleepers {
         let (first, _) = self.asleep.values().next()?;
         let then = first.then.map(|then| Self::latest(&Wake { at: then, ..*first }, free));
         longer.into_iter().chain(then).min().filter(|after| *after > next)
-    }
-}
-
-impl Timer {
-    fn new() -> io::Result<Self> {
-        let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        let monotonic = clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-        let epoch = (Instant::now(), Duration::from(monotonic));
-        // SAFETY: `Fd` owns its descriptor and never gives it away: it is open,
-        // and the same, for as long as the `AsyncFd` that owns the `Fd`.
-        #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of one's own")]
-        let fd = unsafe { AsyncFd::register_with_interest(Fd(fd), Interest::READABLE) }?;
-        Ok(Self { fd, epoch, set: Cell::default(), lead: Cell::default(), quickest: Cell::default() })
-    }
-
-    fn arm(&self, moment: Instant) -> io::Result<()> {
-        let (epoch, kernel) = self.epoch;
-        let lead = self.quickest.get().saturating_sub(LEAD_MARGIN).min(MAX_LEAD);
-        // Zero would disarm it.
-        let at = (kernel + moment.saturating_duration_since(epoch)).saturating_sub(lead).max(Duration::from_nanos(1));
-        self.fd.get_ref().0.set(Expiration::OneShot(at.into()), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
-        self.set.set(Some(moment));
-        self.lead.set(lead);
-        Ok(())
-    }
-
-    /// What time it is when it rang. It isn't read: the reactor tells of each ringing once, and arming forgets what was.
-    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<io::Result<Instant>> {
-        loop {
-            ready!(self.fd.poll_read_ready(cx))?.clear_ready();
-            let lead = self.lead.get();
-            let mut now = Instant::now();
-            // It may have rung as it was being armed again.
-            let Some(set) = self.set.get().filter(|set| *set <= now + lead) else { continue };
-            self.learn((now + lead) - set);
-            while now < set {
-                std::hint::spin_loop();
-                now = Instant::now();
-            }
-            self.set.set(None);
-            return Poll::Ready(Ok(now));
-        }
-    }
-
-    /// A thread woke up so long after the ringing. One that was busy is no measure: what takes longer counts little.
-    fn learn(&self, took: Duration) {
-        let quickest = self.quickest.get();
-        self.quickest.set(match took.checked_sub(quickest) {
-            Some(longer) => quickest + longer.min(MAX_LEAD) / 32,
-            None => took,
-        });
-    }
-}
-
-impl AsRawFd for Fd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-impl AsFd for Fd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

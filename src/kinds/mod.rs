@@ -134,7 +134,8 @@ impl Kind {
     /// Whether its hits don't check whom they are done to, which summaries say.
     pub fn insecure(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Loopback(_) => false,
+            Self::Http(settings) => settings.dial.insecure,
+            Self::Loopback(_) => false,
             Self::Tcp(settings) => settings.dial.insecure,
         }
     }
@@ -216,7 +217,8 @@ mod tests {
         check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
-            &["x.toml:1:8: \"kind\" can't be this string: \"http\" or \"loopback\"; tests of this type do not run"],
+            &["x.toml:1:8: \"kind\" can't be this string: \"http\" or \"loopback\" or \"tcp\"; \
+              tests of this type do not run"],
         );
         check(
             "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",

@@ -119,3 +119,141 @@ impl fmt::Debug for Names {
         f.debug_struct("Names").field("name", &self.name).field("port", &self.port).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::task::Poll;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Looks names up when it is told what to say; each look-up that begins is counted.
+    struct Slow {
+        answers: Sender<Result<u8, ()>>,
+        begun: Arc<AtomicUsize>,
+        ended: Receiver<()>,
+    }
+
+    fn slow(ttl: Duration) -> (Names, Slow) {
+        let (answers, told) = channel();
+        let (end, ended) = channel();
+        let (told, begun) = (Mutex::new(told), Arc::<AtomicUsize>::default());
+        let count = Arc::clone(&begun);
+        let look_up = move |name: &str, port| {
+            assert_eq!(name, "host");
+            count.fetch_add(1, Ordering::SeqCst);
+            let told: Result<u8, ()> = told.lock().unwrap().recv().unwrap();
+            end.send(()).unwrap();
+            told.map(|last| vec![SocketAddr::from(([10, 0, 0, last], port))]).map_err(|()| io::Error::other("unknown"))
+        };
+        (Names::with("host", 80, ttl, Arc::new(look_up)), Slow { answers, begun, ended })
+    }
+
+    fn address(last: u8) -> Vec<SocketAddr> {
+        vec![SocketAddr::from(([10, 0, 0, last], 80))]
+    }
+
+    async fn found(names: &Names) -> Result<(Vec<SocketAddr>, bool), Reason> {
+        let addresses = names.addresses().await.map_err(|failure| failure.reason)?;
+        Ok((addresses.all.to_vec(), addresses.looked_up))
+    }
+
+    /// As if all that is known were found so long before.
+    fn age(names: &Names, by: Duration) {
+        let mut state = names.state.borrow_mut();
+        let known = state.known.as_mut().unwrap();
+        known.at = known.at.checked_sub(by).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_anew_when_its_addresses_are_too_old() {
+        let ttl = Duration::from_secs(30);
+        let (names, slow) = slow(ttl);
+        for last in [1, 2] {
+            slow.answers.send(Ok(last)).unwrap();
+            assert_eq!(found(&names).await, Ok((address(last), true)));
+            assert_eq!(found(&names).await, Ok((address(last), false)));
+            age(&names, ttl / 2);
+            assert_eq!(found(&names).await, Ok((address(last), false)));
+            age(&names, ttl / 2);
+        }
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn without_a_ttl_each_connection_has_its_look_up() {
+        let (names, slow) = slow(Duration::ZERO);
+        for last in [1, 2, 3] {
+            slow.answers.send(Ok(last)).unwrap();
+            assert_eq!(found(&names).await, Ok((address(last), true)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_known_any_more_leads_nowhere() {
+        let (names, slow) = slow(HOUR);
+        slow.answers.send(Ok(1)).unwrap();
+        assert_eq!(found(&names).await, Ok((address(1), true)));
+        age(&names, HOUR);
+        for answer in [Err(()), Err(())] {
+            slow.answers.send(answer).unwrap();
+            assert_eq!(found(&names).await, Err(Reason::Dns));
+        }
+        slow.answers.send(Ok(2)).unwrap();
+        assert_eq!(found(&names).await, Ok((address(2), true)));
+        let none = Names::with("host", 80, HOUR, Arc::new(|_, _| Ok(Vec::new())));
+        assert_eq!(found(&none).await, Err(Reason::Dns));
+    }
+
+    /// Begins to wait for addresses, and gives up.
+    async fn give_up(names: &Names) {
+        let mut asking = pin!(names.addresses());
+        poll_fn(|cx| Poll::Ready(assert!(asking.as_mut().poll(cx).is_pending()))).await;
+    }
+
+    #[tokio::test]
+    async fn there_is_one_look_up_at_a_time_whoever_waits_for_it() {
+        let (names, slow) = slow(HOUR);
+        for _ in 0..100 {
+            give_up(&names).await;
+        }
+        let waiting = futures_util::future::join_all((0..100).map(|_| found(&names)));
+        slow.answers.send(Ok(1)).unwrap();
+        for found in waiting.await {
+            assert_eq!(found.unwrap().0, address(1));
+        }
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_found_when_nobody_waited_counts_from_then() {
+        // Good still.
+        let (names, slow) = slow(HOUR);
+        give_up(&names).await;
+        slow.answers.send(Ok(1)).unwrap();
+        slow.ended.recv().unwrap();
+        while names.state.borrow().asking.as_ref().is_some_and(|asking| asking.clone().now_or_never().is_none()) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(found(&names).await, Ok((address(1), false)));
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 1);
+
+        // A failure that was before this hit isn't its own.
+        let (names, slow) = self::slow(HOUR);
+        give_up(&names).await;
+        slow.answers.send(Err(())).unwrap();
+        slow.ended.recv().unwrap();
+        while names.state.borrow().asking.as_ref().is_some_and(|asking| asking.clone().now_or_never().is_none()) {
+            tokio::task::yield_now().await;
+        }
+        slow.answers.send(Ok(2)).unwrap();
+        assert_eq!(found(&names).await, Ok((address(2), true)));
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 2);
+    }
+}

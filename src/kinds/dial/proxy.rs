@@ -102,3 +102,93 @@ fn parse(text: &str) -> Option<(Host, u16)> {
     };
     Some((Host::parse(authority.host())?, port))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::keys::Source;
+
+    #[test]
+    fn what_a_proxy_may_be() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<(&str, u16)>) {
+            let parsed = parse(text).map(|(host, port)| (host.with_port(port), port));
+            assert_eq!(parsed, expect.map(|(with_port, port)| (with_port.to_owned(), port)), "{text}");
+        }
+        check("http://proxy:3128", Some(("proxy:3128", 3128)));
+        check("http://proxy:3128/", Some(("proxy:3128", 3128)));
+        check("http://proxy", Some(("proxy:80", 80)));
+        check("http://[::1]:3128", Some(("[::1]:3128", 3128)));
+        check("proxy:3128", None);
+        check("https://proxy:3128", None);
+        check("socks5://proxy:3128", None);
+        check("http://me@proxy:3128", None);
+        check("http://me:secret@proxy:3128", None);
+        check("http://proxy:3128/path", None);
+        check("http://proxy:3128/?a", None);
+        check("http://proxy:0", None);
+        check("http://:3128", None);
+        check("", None);
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_answers_is_what_becomes_of_a_tunnel() {
+        async fn check(answer: &str, expect: Result<(), &str>) {
+            let proxy = Proxy { host: Host::Name("proxy".into()), port: 3128, authorization: None };
+            let (ours, mut theirs) = duplex(64 << 10);
+            let served = async {
+                theirs.write_all(answer.as_bytes()).await.unwrap();
+                let mut asked = vec![0; 1 << 10];
+                let length = theirs.read(&mut asked).await.unwrap();
+                drop(theirs);
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            };
+            let (opened, asked) = tokio::join!(proxy.tunnel(ours, "server:443"), served);
+            assert_eq!(asked, "CONNECT server:443 HTTP/1.1\r\nHost: server:443\r\n\r\n");
+            let told = opened.map_err(|failure| {
+                assert_eq!(failure.reason, Reason::Connect);
+                failure.detail
+            });
+            assert_eq!(told, expect.map_err(|what| format!("the proxy: {what}")), "{answer:.100}");
+        }
+        let ok = "HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
+        check(ok, Ok(())).await;
+        check("HTTP/1.0 204 Fine\r\n\r\n", Ok(())).await;
+        check(&format!("HTTP/1.1 100 Continue\r\n\r\n{ok}"), Ok(())).await;
+        check("HTTP/1.1 407 Who?\r\nContent-Length: 2\r\n\r\nno", Err("407 in answer to CONNECT")).await;
+        check("HTTP/1.1 502 Oh\r\n\r\n", Err("502 in answer to CONNECT")).await;
+        check(&format!("{ok}220 mail"), Err("it says more than it was asked")).await;
+        check("", Err("the connection ended without an answer")).await;
+        check("HTTP/1.1 200 OK\r\n", Err("the connection ended without an answer")).await;
+        check("SSH-2.0-OpenSSH\r\n", Err("its answer isn't HTTP/1")).await;
+        check(&format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAX_HEAD)), Err("its answer is too long")).await;
+        check(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), Err("its answer is too long")).await;
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_told_who_we_are() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "sesame\n").unwrap();
+        let file = folder.path().join("x.toml");
+        let text = "proxy = \"http://proxy\"\nproxy_basic = { user = \"Aladdin\", password_file = \"secret\" }";
+        let source = Source { file: &file, text, quotes_values: false, now: "", now_unknown: "" };
+        let (proxy, faults) = source.read(Proxy::read);
+        assert_eq!(faults, []);
+        let proxy = proxy.flatten().unwrap();
+        assert!(!format!("{proxy:?}").contains("QWxh"), "{proxy:?}");
+        let (ours, mut theirs) = duplex(64 << 10);
+        theirs.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        proxy.tunnel(ours, "server:443").await.unwrap();
+        let mut asked = String::new();
+        theirs.read_to_string(&mut asked).await.unwrap();
+        assert!(asked.contains("\r\nProxy-Authorization: Basic QWxhZGRpbjpzZXNhbWU=\r\n"), "{asked}");
+
+        let text = "proxy_basic = { user = \"Aladdin\", password_file = \"secret\" }";
+        let (_, faults) = Source { file: Path::new(&file), text, ..source }.read(Proxy::read);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+}

@@ -218,3 +218,136 @@ fn identity(keys: &mut Keys<'_>) -> Option<Identity> {
     });
     refused.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::keys::Source;
+
+    /// A folder with a certificate and its key, another key, and what is neither.
+    fn folder() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["host".to_owned()]).unwrap().self_signed(&key).unwrap();
+        write("certificate.pem", &certificate.pem());
+        write("two.pem", &(certificate.pem() + &certificate.pem()));
+        write("half.pem", &(certificate.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+        write("key.pem", &key.serialize_pem());
+        write("other-key.pem", &KeyPair::generate().unwrap().serialize_pem());
+        let locked = key.serialize_pem().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        write("locked-key.pem", &locked);
+        write("text", "nothing of that\n");
+        folder
+    }
+
+    fn read(folder: &TempDir, text: &str) -> Result<Settings, Vec<String>> {
+        let file = folder.path().join("x.toml");
+        let source = Source { file: &file, text, quotes_values: false, now: "", now_unknown: "" };
+        let (settings, faults) = source.read(Settings::read_with_proxy);
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            _ => Err(faults.iter().map(|fault| format!("{:?} {}: {}", fault.at, fault.seen, fault.right)).collect()),
+        }
+    }
+
+    #[test]
+    fn where_connections_lead() {
+        let folder = folder();
+        let check = |text: &str, expect: &[&str]| {
+            let way = read(&folder, text).unwrap().way;
+            let Way::Addresses(places) = way else { panic!("{way:?}") };
+            let places: Vec<_> = places.iter().map(|place| place.with_port(80).to_string()).collect();
+            assert_eq!(places, expect, "{text}");
+        };
+        check("resolve = \"10.0.0.1\"", &["10.0.0.1:80"]);
+        check("resolve = \"10.0.0.1:8080\"", &["10.0.0.1:8080"]);
+        check("resolve = \"::1\"", &["[::1]:80"]);
+        check("resolve = \"[::1]\"", &["[::1]:80"]);
+        check("resolve = \"[::1]:8080\"", &["[::1]:8080"]);
+        check("resolve = [\"10.0.0.1\", \"[::1]:8080\"]", &["10.0.0.1:80", "[::1]:8080"]);
+        assert_eq!(read(&folder, "").unwrap(), Settings::default());
+        let socket = Way::Socket(Path::new("/run/app.sock").into());
+        assert_eq!(read(&folder, "resolve = \"unix:/run/app.sock\"").unwrap().way, socket);
+        assert_eq!(read(&folder, "proxy = \"http://a:1\"").unwrap().proxy().unwrap().port, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let folder = folder();
+        let check = |text: &str, expect: &str| {
+            let faults = read(&folder, text).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].contains(expect), "{text}: {faults:?}");
+        };
+        for resolve in ["\"host\"", "\"\"", "7", "[]", "\"10.0.0.1:0\"", "\"unix:app.sock\"", "\"unix:\"", "\"::1:x\""]
+        {
+            check(&format!("resolve = {resolve}"), "an address as in");
+        }
+        check("resolve = [\"unix:/a\", \"10.0.0.1\"]", "\"resolve\" can't be this list");
+        check(&format!("resolve = [{}]", "\"10.0.0.1\", ".repeat(65)), "\"resolve\" can't be this list");
+        check(&format!("resolve = \"unix:/{}\"", "x".repeat(107)), "an address as in");
+        check("resolve = \"::1\"\nproxy = \"http://a:1\"", "(2, 9)) \"proxy\" and \"resolve\": one of them");
+        check("proxy = \"http://me:secret@a:1\"", "without user and password");
+        check("server_name = \"a b\"", "a host's name");
+        check("connect_timeout = \"51s\"", "from 1ms to 50s");
+        check("dns_ttl = 5", "a time with its unit");
+        check("insecure = 1", "true or false");
+
+        check("ca_file = \"nowhere\"", "does not exist");
+        check("\nca_file = \"text\"", "(2, 11)) a file without a certificate: PEM");
+        check("ca_file = \"half.pem\"", "certificate 2 in the file");
+        check("certificate_file = \"certificate.pem\"", "both of them");
+        check("key_file = \"key.pem\"", "both of them");
+        let pair = |certificate: &str, key: &str| format!("certificate_file = \"{certificate}\"\nkey_file = \"{key}\"");
+        check(&pair("nowhere", "key.pem"), "does not exist");
+        check(&pair("text", "key.pem"), "(1, 20)) what is in the file: PEM with a certificate");
+        check(&pair("certificate.pem", "text"), "(2, 12)) what is in the file: PEM with a private key");
+        check(&pair("certificate.pem", "locked-key.pem"), "that needs no pass phrase");
+        check(&pair("certificate.pem", "other-key.pem"), "the key of another certificate");
+    }
+
+    #[test]
+    fn settings_are_equal_when_the_files_hold_the_same_and_show_no_key() {
+        let folder = folder();
+        let text = "ca_file = \"certificate.pem\"\ncertificate_file = \"certificate.pem\"\nkey_file = \"key.pem\"";
+        let settings = read(&folder, text).unwrap();
+        assert_eq!(read(&folder, text).unwrap(), settings);
+        let key = settings.identity.as_ref().unwrap().key.secret_der();
+        assert!(!format!("{settings:?}").contains(&format!("{:?}", &key[..8]).replace(['[', ']'], "")), "{settings:?}");
+
+        let two = read(&folder, &text.replace("ca_file = \"certificate.pem\"", "ca_file = \"two.pem\"")).unwrap();
+        assert_ne!(two, settings);
+        let (old, new) = (folder.path().join("key.pem"), self::folder());
+        fs::copy(new.path().join("key.pem"), old).unwrap();
+        fs::copy(new.path().join("certificate.pem"), folder.path().join("certificate.pem")).unwrap();
+        assert_ne!(read(&folder, text).unwrap(), settings);
+    }
+
+    #[test]
+    fn keys_in_all_three_formats() {
+        let folder = folder();
+        let run = |command: &str| {
+            let made =
+                std::process::Command::new("openssl").args(command.split(' ')).current_dir(folder.path()).output();
+            let made = made.unwrap();
+            assert!(made.status.success(), "{command}: {}", String::from_utf8_lossy(&made.stderr));
+        };
+        run("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=rsa -keyout rsa.key -out rsa.crt");
+        run("rsa -in rsa.key -traditional -out rsa-1.key");
+        run("ecparam -name prime256v1 -genkey -noout -out ec.key");
+        run("req -x509 -new -key ec.key -days 2 -subj /CN=ec -out ec.crt");
+        for (key, kind, certificate) in [
+            ("rsa.key", "BEGIN PRIVATE", "rsa.crt"),
+            ("rsa-1.key", "BEGIN RSA PRIVATE", "rsa.crt"),
+            ("ec.key", "BEGIN EC PRIVATE", "ec.crt"),
+        ] {
+            assert!(fs::read_to_string(folder.path().join(key)).unwrap().contains(kind), "{key}");
+            read(&folder, &format!("certificate_file = \"{certificate}\"\nkey_file = \"{key}\"")).unwrap();
+        }
+    }
+}

@@ -53,6 +53,9 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             String::from("the server's certificate is from an authority that is not trusted")
         }
+        CertificateError::BadSignature => {
+            String::from("the server's certificate is from an authority that is not the trusted one of that name")
+        }
         CertificateError::Other(other) if other.0.is::<SelfSigned>() => {
             String::from("the server's certificate is signed by itself and not trusted")
         }

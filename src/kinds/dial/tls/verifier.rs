@@ -56,12 +56,13 @@ impl ServerCertVerifier for Verifier {
         let Some(trusted) = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
         let verified = trusted.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         verified.map_err(|error| match error {
-            // The second is what an authority's own certificate is refused as.
-            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
-                if is_self_signed(end_entity) =>
-            {
-                CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
-            }
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+                // There is an authority of the same name.
+                | CertificateError::BadSignature
+                // It may be one for authorities.
+                | CertificateError::Other(_),
+            ) if is_self_signed(end_entity) => CertificateError::Other(OtherError(Arc::new(SelfSigned))).into(),
             error => error,
         })
     }
