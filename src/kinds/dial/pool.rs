@@ -20,8 +20,7 @@ pub trait Idle {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
-/// The idle connections to one origin.
-#[expect(clippy::vec_box, reason = "a hit's future would be as large as all the connections that it moves")]
+/// The idle connections to one origin. Boxed: a hit's future would be as large as all the connections that it moves.
 pub struct Pool<C>(RefCell<Vec<Box<C>>>);
 
 impl<C: Idle> Pool<C> {

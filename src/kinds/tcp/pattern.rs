@@ -58,7 +58,12 @@ impl Pattern {
             .start_kind(StartKind::Unanchored)
             .dfa_size_limit(Some(MAX_SIZE))
             .determinize_size_limit(Some(MAX_SIZE));
-        let automaton = Builder::new().configure(whole).syntax(syntax).thompson(parts).build(text).map_err(right)?;
+        let automaton = Builder::new()
+            .configure(whole)
+            .syntax(syntax)
+            .thompson(parts)
+            .build(text)
+            .map_err(|error| right(&error))?;
         let start = automaton.start_state(&start::Config::new().anchored(Anchored::No)).map_err(|e| e.to_string())?;
         let pattern = Self { text: text.to_owned(), automaton: Arc::new(automaton), start };
         match pattern.is_certain(start) {
@@ -119,13 +124,13 @@ impl fmt::Debug for Pattern {
 }
 
 /// What would be right instead; the expression itself is not quoted.
-fn right(error: BuildError) -> String {
+fn right(error: &BuildError) -> String {
     let of_parts = error.source().and_then(|cause| cause.downcast_ref::<thompson::BuildError>());
     if error.is_size_limit_exceeded() || of_parts.is_some_and(|error| error.size_limit().is_some()) {
         return format!("a simpler one: this one takes more than {} KiB of memory", MAX_SIZE >> 10);
     }
     // The innermost cause shows the expression, and says in its last line what is wrong with it.
-    let mut cause: &dyn Error = &error;
+    let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }

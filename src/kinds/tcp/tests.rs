@@ -412,9 +412,9 @@ async fn an_idle_connection_that_the_server_closes_fails_no_hit() {
             read_line(&stream).unwrap();
             stream.write_all(b"+PONG\r\n").unwrap();
             if resets {
-                reset(stream)
+                reset(stream);
             } else {
-                drop(stream)
+                drop(stream);
             }
             tell.send(()).unwrap();
         });
