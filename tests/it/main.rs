@@ -16,6 +16,7 @@ mod places;
 mod reasons;
 mod slots;
 mod stop;
+mod tcp;
 mod threads;
 mod truth;
 mod under_cron;

@@ -13,6 +13,7 @@ use regex_automata::Anchored;
 use regex_automata::dfa::dense::{BuildError, Builder, Config, DFA};
 use regex_automata::dfa::{Automaton, StartKind};
 use regex_automata::nfa::thompson;
+use regex_automata::util::alphabet::Unit;
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::{start, syntax};
 
@@ -106,7 +107,7 @@ impl Pattern {
             && automaton
                 .byte_classes()
                 .representatives(0..=255)
-                .filter_map(|class| class.as_u8())
+                .filter_map(Unit::as_u8)
                 .all(|byte| automaton.is_match_state(automaton.next_state(state, byte)))
     }
 }
