@@ -131,9 +131,11 @@ impl Connection {
     pub async fn close(mut self: Box<Self>) {
         poll_fn(|cx| {
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            let mut last = [0; READ.0];
             for _ in 0..LAST_READS {
-                match self.poll_read(cx) {
-                    Poll::Ready(Ok(bytes)) if bytes > 0 => {}
+                let mut last = ReadBuf::new(&mut last);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut last) {
+                    Poll::Ready(Ok(())) if !last.filled().is_empty() => {}
                     _ => break,
                 }
             }
@@ -152,6 +154,11 @@ impl Connection {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         self.rest = 0..buffer.filled().len();
         Poll::Ready(Ok(self.rest.len()))
+    }
+
+    /// When what was read last had come.
+    fn arrived(&self) -> Instant {
+        self.traffic.arrived.get().unwrap_or_else(Instant::now)
     }
 }
 
@@ -229,13 +236,6 @@ impl Exchange<'_> {
             }
         }
         Pin::new(stream).poll_flush(cx)
-    }
-}
-
-impl Connection {
-    /// When what was read last had come.
-    fn arrived(&self) -> Instant {
-        self.traffic.arrived.get().unwrap_or_else(Instant::now)
     }
 }
 
