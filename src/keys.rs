@@ -115,7 +115,9 @@ impl<'a> Keys<'a> {
 
     /// A number of bytes: a whole number, or a text with its unit, as in `"64KiB"`.
     pub fn bytes(&mut self, key: &'static str, most: u64) -> Option<u64> {
-        let right = format!("a number of bytes, as in 512 or \"64KiB\", up to {most}");
+        // What TOML has no larger numbers for is no limit to tell of.
+        let limit = if most < i64::MAX as u64 { format!(", up to {}", plain_bytes(most)) } else { String::new() };
+        let right = format!("a number of bytes, as in 512 or \"64KiB\"{limit}");
         self.value(key, &right, |value| {
             integer(value).or_else(|| value.as_str().and_then(parse_bytes)).filter(|n| *n <= most)
         })
@@ -421,6 +423,13 @@ fn plain(duration: Duration) -> String {
         _ if us.is_multiple_of(1_000) => format!("{}ms", us / 1_000),
         _ => format!("{us}us"),
     }
+}
+
+/// A number of bytes as one would write it in a file.
+fn plain_bytes(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = units.into_iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
+    unit.map_or_else(|| bytes.to_string(), |(unit, size)| format!("{}{unit}", bytes / size))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`latency`]; and [`wakeups`]
-//! - reading what others wrote: [`trust`], [`keys`], [`fault`]
+//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; and telling what can be written: [`page`]
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
 //! in its table.
@@ -104,6 +104,7 @@ pub mod logging;
 pub mod marks;
 pub mod minute;
 pub mod pacer;
+pub mod page;
 pub mod places;
 pub mod plan;
 mod rate;

@@ -9,6 +9,7 @@ use log::LevelFilter;
 
 use crate::fault::Fault;
 use crate::keys::{Keys, Source};
+use crate::page::{Key, Page};
 use crate::trust::{self, Distrust, MAX_FILE};
 use crate::wakeups::SLACK;
 
@@ -20,6 +21,38 @@ const MAX_THREADS: u64 = 1024;
 const MAX_SLACK: Duration = Duration::from_millis(5);
 /// What happens while a setting is wrong.
 const NOW: &str = "its default is used";
+
+/// What canihaz.toml can say.
+pub const PAGE: Page = Page {
+    name: FILE,
+    least: "",
+    parts: &[KEYS],
+    read: |text| Settings::parse(Path::new(FILE), text).map_or_else(|fault| vec![fault], |(_, faults)| faults),
+};
+
+/// What [`Settings::parse`] reads.
+const KEYS: &[Key] = &[
+    Key { name: "host", meaning: "this server's name in metrics", default: "the system's host name" },
+    Key { name: "interval", meaning: "how long an interval of measuring is, in whole seconds", default: "`\"10s\"`" },
+    Key { name: "threads", meaning: "the most [threads](#threads) that hit", default: "the machine's cores" },
+    Key {
+        name: "max_catch_up",
+        meaning: "how many times denser than its own rate a test may catch up",
+        default: "`10`",
+    },
+    Key {
+        name: "pacing_slack",
+        meaning: "how much later than due hits may start, so that they share a [wake-up](#pacing); `\"0s\"`: each has \
+                  its own",
+        default: "`\"440us\"`",
+    },
+    Key { name: "send_for", meaning: "how long sending may go on after the last hit", default: "`\"5s\"`" },
+    Key { name: "spool_max", meaning: "the most that may wait to be sent", default: "`\"256MiB\"`" },
+    Key { name: "archive_days", meaning: "how many days the archive reaches back", default: "`30`" },
+    Key { name: "archive_max", meaning: "the most the archive holds", default: "`\"1GiB\"`" },
+    Key { name: "log_level", meaning: "what is worth a line in the log", default: "`\"warn\"`" },
+    Key { name: "log_file", meaning: "where the log goes", default: "stderr" },
+];
 
 /// Every setting of the runner.
 #[derive(Clone, Debug, PartialEq)]

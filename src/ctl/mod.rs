@@ -1,6 +1,7 @@
 //! The people's program: one verb a file.
 
 mod check;
+mod keys;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -20,6 +21,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Check(check::Check),
+    Keys(keys::Keys),
 }
 
 /// Does what the arguments say.
@@ -36,5 +38,6 @@ pub fn main() -> Exit {
     logging::start(None);
     match arguments.verb {
         Verb::Check(check) => check.run(&Places::find()),
+        Verb::Keys(keys) => keys.run(),
     }
 }

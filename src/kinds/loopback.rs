@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use super::{MAX_GRACE, timeout};
 use crate::keys::Keys;
+use crate::page::Key;
 
 /// The largest body it answers with, in bytes.
 const MAX_BODY: u64 = 64 << 20;
@@ -35,6 +36,13 @@ const MAX_BODY: u64 = 64 << 20;
 const DEFAULT_BODY: u64 = 2;
 /// What it waits before accepting again after it couldn't: descriptors may have run out.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
+/// What [`Settings::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "latency", meaning: "how long an answer takes, at least", default: "`\"0s\"`" },
+    Key { name: "errors", meaning: "the share of answers that have status 500, evenly spread", default: "`0.0`" },
+    Key { name: "body_size", meaning: "the size of an answer's body", default: "`2`" },
+];
 
 /// How the server answers.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,9 @@
 //!
 //! A *type* is a named, configured kind: `types.d/NAME.toml`. What every kind
 //! shares (overtime, when_busy, arrivals, grace) is read here, the rest by the
-//! kind itself. A new kind is a module, a line in `KINDS`, and what the
-//! compiler then asks for. Kinds don't know each other; where one is made of
-//! two, as `loopback` is, they are put together here.
+//! kind itself. A new kind is a module, a line in `KINDS`, one in `PAGES`, a
+//! page in README, and what the compiler then asks for. Kinds don't know each
+//! other; where one is made of two, as `loopback` is, they are put together here.
 
 mod dial;
 pub mod http;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::keys::{Keys, Source};
 use crate::pacer::Arrivals;
+use crate::page::{Key, Page};
 use crate::shift::WhenBusy;
 use crate::target::{Outcome, Target};
 use crate::wakeups::Wakeups;
@@ -89,6 +90,31 @@ const KINDS: &[(&str, Read)] = &[
     ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp)),
 ];
 
+/// What types can say: first what all kinds share, then what each has besides.
+pub const PAGES: &[Page] = &[
+    Page { name: "every kind", least: "kind = \"loopback\"", parts: &[KEYS], read: faults },
+    Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
+    Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
+];
+
+/// What every kind reads.
+const KEYS: &[Key] = &[
+    Key { name: "kind", meaning: "what a hit does", default: "needed" },
+    Key { name: "timeout", meaning: "how long a hit may take as a whole", default: "`\"10s\"`" },
+    Key { name: "overtime", meaning: "the most hits of a test in flight", default: "`1`" },
+    Key {
+        name: "when_busy",
+        meaning: "what a due hit does when that many are: wait, or be skipped and counted as canceled",
+        default: "`\"wait\"`",
+    },
+    Key {
+        name: "arrivals",
+        meaning: "how hits lie in the minute: evenly, or as many of them at random moments",
+        default: "`\"even\"`",
+    },
+    Key { name: "grace", meaning: "how long hits in flight at the minute's end may go on", default: "`timeout`" },
+];
+
 /// The types that need no file.
 pub const BUILT_IN: &[(&str, &str)] = &[("loopback", "kind = \"loopback\"\n")];
 
@@ -119,6 +145,11 @@ pub fn read(name: &str, file: &Path, text: &str) -> (Option<Type>, Vec<Fault>) {
         })
     });
     (read.flatten().filter(|_| faults.is_empty()), faults)
+}
+
+/// What is wrong with a type of this text.
+fn faults(text: &str) -> Vec<Fault> {
+    read("", Path::new(""), text).1
 }
 
 impl Kind {
@@ -191,6 +222,13 @@ mod tests {
         assert_eq!((read.name.as_str(), read.overtime, read.grace), ("loopback", 1, DEFAULT_TIMEOUT));
         assert_eq!((read.when_busy, read.arrivals), (WhenBusy::Wait, Arrivals::Even));
         assert!(matches!(read.kind, Kind::Loopback(_)));
+    }
+
+    #[test]
+    fn every_kind_has_its_keys_told() {
+        let [kinds, pages] =
+            [KINDS.iter().map(|kind| kind.0).collect(), PAGES[1..].iter().map(|page| page.name).collect::<Vec<_>>()];
+        assert_eq!(kinds, pages, "a line in KINDS has one in PAGES");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod http;
 mod idle;
 mod library;
 mod minute;
+mod pages;
 mod parts;
 mod places;
 mod reasons;

@@ -44,6 +44,10 @@ use socket::{Collector, Connected, Socket};
 use stamps::Stamps;
 use traffic::Doing;
 
+// What types can say of it.
+pub use proxy::KEYS as PROXY_KEYS;
+pub use settings::KEYS;
+
 /// Whom to speak to.
 #[derive(Clone, Debug)]
 pub struct Peer<'a> {

@@ -10,11 +10,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::basic::basic;
 use super::host::Host;
 use crate::keys::Keys;
+use crate::page::Key;
 use crate::target::{Failure, Reason};
 
 /// What `proxy` takes.
 const RIGHT: &str =
     "a URL as in \"http://proxy:3128\", without user and password (they are in \"proxy_basic\") and path";
+/// What [`Proxy::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "proxy", meaning: "the HTTP proxy that connections lead to; not with `resolve`", default: "none" },
+    Key { name: "proxy_basic.user", meaning: "who asks the proxy, as Basic authentication has it", default: "none" },
+    Key { name: "proxy_basic.password_file", meaning: "the file that has the password, in one line", default: "none" },
+];
 /// The longest head of an answer to `CONNECT`, with all before it, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 /// The most headers in it.

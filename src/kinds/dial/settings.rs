@@ -11,6 +11,7 @@ use super::proxy::Proxy;
 use super::tls::{Authorities, Identity, NoIdentity};
 use crate::keys::Keys;
 use crate::kinds::{MAX_GRACE, MIN_TIMEOUT};
+use crate::page::Key;
 
 /// The largest file of certificates, in bytes: the system's own bundle is a quarter of that.
 const MAX_CERTIFICATES: u64 = 1 << 20;
@@ -25,6 +26,34 @@ const MAX_SOCKET_PATH: usize = 107;
 /// What `resolve` takes.
 const RESOLVE: &str = "an address as in \"10.0.0.1\", \"10.0.0.1:8080\" or \"[::1]:8080\", a list of up to 64 of them, or \
                        \"unix:/path\"";
+
+/// What [`Settings::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "resolve", meaning: "where connections lead, whatever the host; several take turns", default: "none" },
+    Key { name: "server_name", meaning: "the name that the server's certificate has to bear", default: "the host" },
+    Key {
+        name: "ca_file",
+        meaning: "the file (PEM) that has the authorities' certificates, of which one has to stand behind the server's",
+        default: "those of the system",
+    },
+    Key {
+        name: "certificate_file",
+        meaning: "the file (PEM) that has our certificate, for servers that ask for one; needs `key_file`",
+        default: "none",
+    },
+    Key {
+        name: "key_file",
+        meaning: "the file (PEM) that has its private key, without a pass phrase",
+        default: "none",
+    },
+    Key { name: "insecure", meaning: "`true`: any certificate will do, which summaries then say", default: "`false`" },
+    Key {
+        name: "connect_timeout",
+        meaning: "how long a new connection may take, with name and TLS",
+        default: "`timeout`",
+    },
+    Key { name: "dns_ttl", meaning: "how long the addresses of a name are used", default: "`\"30s\"`" },
+];
 
 /// How a type gets its connections. Two that are equal go the same way: what the named files hold is in here.
 #[derive(Clone, Debug, PartialEq)]

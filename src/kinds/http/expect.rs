@@ -9,7 +9,15 @@ use toml::de::DeValue;
 
 use super::head::Head;
 use crate::keys::{Keys, integer};
+use crate::page::Key;
 use crate::target::{Failure, Reason};
+
+/// What [`Expect::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "expect.status", meaning: "statuses that are ok, single ones or classes", default: "200 to 399" },
+    Key { name: "expect.body", meaning: "a text that must be somewhere in the body", default: "none" },
+    Key { name: "expect.body_max", meaning: "the largest body; a larger one fails the hit", default: "none" },
+];
 
 /// What is expected of an answer.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,12 +35,16 @@ pub use url::Url;
 
 pub use super::dial::{Host, Settings as DialSettings, Way};
 use super::dial::{Sharing, Tally};
+use crate::page::Key;
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use expect::Judge;
 use request::Request;
 use site::{Site, Terms};
 use sites::Sites;
+
+/// What a type of this kind can say; each part stands where it is read.
+pub const KEYS: &[&[Key]] = &[settings::KEYS, expect::KEYS, super::dial::KEYS, super::dial::PROXY_KEYS];
 
 /// An HTTP server, and what to ask it.
 #[derive(Debug)]

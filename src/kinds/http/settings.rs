@@ -14,11 +14,30 @@ use crate::fault::quote;
 use crate::keys::Keys;
 use crate::kinds::dial::{self, Host};
 use crate::kinds::timeout;
+use crate::page::Key;
 
 /// The largest body that is sent, in bytes. It is kept in memory.
 const MAX_BODY: u64 = 64 << 20;
 /// How canihaz calls itself.
 const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
+
+/// What [`Settings::read`] reads, `expect` apart.
+pub const KEYS: &[Key] = &[
+    Key { name: "url", meaning: "what is asked for", default: "needed" },
+    Key { name: "method", meaning: "how", default: "`\"GET\"`" },
+    Key {
+        name: "headers",
+        meaning: "the request's headers; not `Content-Length`, `Transfer-Encoding`, `Connection`, which follow from other \
+                  keys",
+        default: "`Host`, and `User-Agent: canihaz/VERSION`",
+    },
+    Key { name: "body", meaning: "the request's body", default: "none" },
+    Key { name: "body_file", meaning: "the file that has it, up to 64 MiB; not with `body`", default: "none" },
+    Key { name: "basic.user", meaning: "who asks, as Basic authentication has it", default: "none" },
+    Key { name: "basic.password_file", meaning: "the file that has the password, in one line", default: "none" },
+    Key { name: "bearer_file", meaning: "the file that has a token, in one line", default: "none" },
+    Key { name: "keep_alive", meaning: "`false`: a new connection for each hit", default: "`true`" },
+];
 
 /// Everything about a hit.
 #[derive(Clone, Debug, PartialEq)]
