@@ -95,6 +95,7 @@ pub const PAGES: &[Page] = &[
     Page { name: "every kind", least: "kind = \"loopback\"", parts: &[KEYS], read: faults },
     Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
     Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
+    Page { name: "tcp", least: "kind = \"tcp\"\naddress = \"host:1\"", parts: tcp::KEYS, read: faults },
 ];
 
 /// What every kind reads.

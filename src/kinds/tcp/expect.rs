@@ -6,11 +6,33 @@ use super::pattern::{Found, Pattern, Position};
 use super::settings::hex;
 use crate::fault::quote;
 use crate::keys::Keys;
+use crate::page::Key;
 
 /// The most bytes that may come before what is expected is there, unless given.
 const MAX: u64 = 64 << 10;
 /// How many bytes of what came are kept for whoever wants to know what it was.
 const KEPT: usize = 64;
+
+/// What [`Expect::read`] reads.
+pub const KEYS: &[Key] = &[
+    Key { name: "expect.text", meaning: "what comes has to begin with this", default: "none" },
+    Key { name: "expect.hex", meaning: "the same, of bytes that are no text", default: "none" },
+    Key {
+        name: "expect.regex",
+        meaning: "in what comes there has to be a match; `^` is the first byte that comes, `$` where the server closes",
+        default: "none",
+    },
+    Key {
+        name: "expect.until_close",
+        meaning: "`true`: all that comes until the server closes is waited for",
+        default: "false",
+    },
+    Key {
+        name: "expect.max",
+        meaning: "the most bytes that may come until what is expected is there; more fail the hit",
+        default: "64 KiB, or the text's length",
+    },
+];
 
 /// What is expected to come.
 #[derive(Clone, Debug, PartialEq)]

@@ -26,9 +26,13 @@ pub use pattern::Pattern;
 pub use settings::{Settings, Step};
 
 use super::dial::{Dialer, Peer, Pool, Sharing, Tally, Traffic};
+use crate::page::Key;
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 use connection::{Broken, Connection};
+
+/// What a type of this kind can say.
+pub const KEYS: &[&[Key]] = &[settings::KEYS, expect::KEYS, settings::STEP_KEYS, super::dial::KEYS];
 
 /// A server, and what is said to it.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use super::expect::Expect;
 use crate::keys::Keys;
 use crate::kinds::dial::{self, Host, Way, socket_path};
 use crate::kinds::timeout;
+use crate::page::Key;
 
 /// The most bytes that a step sends. They are kept in memory.
 const MAX_SEND: u64 = 64 << 20;
@@ -17,6 +18,29 @@ const MAX_SEND: u64 = 64 << 20;
 const ADDRESS: &str = "an address as \"host:port\", \"[::1]:port\" or \"unix:/path\"";
 /// The most steps of a hit.
 const MAX_STEPS: usize = 100;
+
+/// What [`Settings::read`] reads, `expect` and the way to the server apart.
+pub const KEYS: &[Key] = &[
+    Key { name: "address", meaning: "whom to connect to", default: "needed" },
+    Key { name: "tls", meaning: "`true`: over TLS", default: "`false`" },
+    Key { name: "keep_alive", meaning: "`true`: connections are used again", default: "`false`" },
+    Key { name: "send", meaning: "what is sent; a line's end is `\\r\\n` in most protocols", default: "none" },
+    Key { name: "send_hex", meaning: "the same, as bytes that are no text", default: "none" },
+    Key { name: "send_file", meaning: "the file that has it, up to 64 MiB", default: "none" },
+];
+
+/// What each table of the list `step` has.
+pub const STEP_KEYS: &[Key] = &[
+    Key { name: "step.send", meaning: "what is sent in this step", default: "none" },
+    Key { name: "step.send_hex", meaning: "the same, as bytes that are no text", default: "none" },
+    Key { name: "step.send_file", meaning: "the file that has it, up to 64 MiB", default: "none" },
+    Key { name: "step.expect.*", meaning: "what has to come then, as in `expect`", default: "none" },
+    Key {
+        name: "step.once",
+        meaning: "`true`: only over new connections, for greetings and logins; before all other steps",
+        default: "false",
+    },
+];
 
 /// Everything about a hit.
 #[derive(Clone, Debug, PartialEq)]
