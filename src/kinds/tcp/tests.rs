@@ -11,6 +11,7 @@ use std::thread;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
@@ -526,14 +527,16 @@ async fn a_hit_that_is_dropped_takes_its_connection_with_it() {
 
 /// Answers lines over TLS with the certificate in tests/data/tls, and tells how each connection ended; roots that
 /// trust it.
-fn tls_server() -> (SocketAddr, Arc<AtomicUsize>, RootCertStore, mpsc::UnboundedReceiver<bool>) {
+fn tls_server(asks_for_clients: bool) -> (SocketAddr, Arc<AtomicUsize>, RootCertStore, mpsc::UnboundedReceiver<bool>) {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("../../../tests/data/tls/localhost.crt")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../../tests/data/tls/localhost.key")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), Arc::clone(&ring));
+    let clients = if asks_for_clients { clients.build().unwrap() } else { WebPkiClientVerifier::no_client_auth() };
     let config = ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let mut config = config.with_client_cert_verifier(clients).with_single_cert(vec![certificate], key).unwrap();
     // A client that offers protocols by ALPN, and not this one, is refused.
     config.alpn_protocols = vec![b"none".to_vec()];
     let config = Arc::new(config);
@@ -561,7 +564,7 @@ fn target_trusting(address: SocketAddr, text: &str, mut roots: RootCertStore) ->
 
 #[tokio::test]
 async fn tls_is_agreed_on_and_taken_leave_of() {
-    let (address, accepted, roots, mut told) = tls_server();
+    let (address, accepted, roots, mut told) = tls_server(false);
     for (text, connections) in [("", 3), (PING, 3), (KEPT, 1)] {
         accepted.store(0, Ordering::SeqCst);
         let target = target_trusting(address, &format!("tls = true\n{text}"), roots.clone());
@@ -578,6 +581,9 @@ async fn tls_is_agreed_on_and_taken_leave_of() {
     }
     let unknown = target_trusting(address, "tls = true", RootCertStore::empty());
     assert_failed(&unknown.hit(0).await, Reason::Tls, "");
+    let (address, _, roots, _told) = tls_server(true);
+    let without = target_trusting(address, &format!("tls = true\n{PING}"), roots);
+    assert_failed(&without.hit(0).await, Reason::Tls, "client certificate");
 }
 
 #[tokio::test]
@@ -649,6 +655,18 @@ fn answers_are_left_until_the_next_wake_up_and_none_is_lost() {
     let later = share_wakeups(target(address, KEPT), 200);
     assert!(later > Duration::from_micros(300), "nothing was left: {later:?}");
     assert_eq!(accepted.load(Ordering::SeqCst), 1);
+
+    // Closes after every twentieth answer: those before it were left.
+    let (address, accepted) = server(|_, mut stream| {
+        thread::spawn(move || {
+            for _ in 0..20 {
+                read_line(&stream).unwrap();
+                stream.write_all(b"+PONG\r\n").unwrap();
+            }
+        });
+    });
+    share_wakeups(target(address, KEPT), 200);
+    assert_eq!(accepted.load(Ordering::SeqCst), 10);
 
     // Now and then in two parts, and too late.
     let (address, accepted) = server(|_, mut stream| {
