@@ -149,10 +149,15 @@ impl<'a> Keys<'a> {
 
     /// The path of a file, relative to the folder of the one it is named in.
     pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let folder = self.source.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = self.folder();
         self.parsed(key, "the path of a file, in quotes", |text| {
             (!text.is_empty() && !text.contains('\0')).then(|| folder.join(text))
         })
+    }
+
+    /// The folder that the file stands in: paths in it are relative to that.
+    pub fn folder(&self) -> PathBuf {
+        self.source.file.parent().unwrap_or(Path::new("")).to_owned()
     }
 
     /// What the file named by `key` holds, at most `limit` bytes; a file that can't be trusted is a fault.
@@ -221,7 +226,7 @@ impl<'a> Keys<'a> {
 
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
-        self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {
+        self.value(key, "a table of texts, as in { NAME = \"text\" }", |value| {
             let mut entries: Vec<_> = value.as_table()?.iter().collect();
             entries.sort_by_key(|(name, _)| name.span().start);
             entries

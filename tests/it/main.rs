@@ -5,6 +5,7 @@
 mod changes;
 mod delivery;
 mod destinations;
+mod exec;
 mod exits;
 mod faults;
 mod http;

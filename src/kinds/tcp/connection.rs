@@ -49,7 +49,7 @@ pub struct Said {
 pub struct Broken {
     why: Why,
     /// In which step, from 1, where there are several.
-    step: Option<usize>,
+    step: Option<u32>,
     /// When the first byte came, if one did.
     pub first: Option<Instant>,
     /// Whether nothing was sent.
@@ -94,7 +94,7 @@ impl Connection {
         // Counted at the socket: TLS may fail when it has sent a part of what it was given.
         let sent_before = self.traffic.sent.get();
         let (mut first, mut ended, mut closed) = (None, None, false);
-        for (number, step) in (1..).zip(steps) {
+        for (number, step) in (1_u32..).zip(steps) {
             if step.once && !is_new {
                 continue;
             }
