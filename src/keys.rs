@@ -270,7 +270,7 @@ impl<'a> Keys<'a> {
         let tables = match value.into_inner() {
             DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
             DeValue::Array(tables) => {
-                self.fault(Some(name.start), format!("{} {}", tables.len(), self.name(key)), right());
+                self.fault(Some(name.start), format!("{} has {} tables", self.name(key), tables.len()), right());
                 return None;
             }
             _ => {
@@ -512,8 +512,8 @@ mod tests {
             &["x.toml:4:10: \"request[2].weight\" is \"0\": a whole number from 1 to 9"],
         );
         let right = "tables, as in [[request]], from 1 to 2";
-        check("request = []", None, &[&format!("x.toml:1:1: 0 \"request\": {right}")]);
-        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: 3 \"request\": {right}")]);
+        check("request = []", None, &[&format!("x.toml:1:1: \"request\" has 0 tables: {right}")]);
+        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: \"request\" has 3 tables: {right}")]);
         check("[request]", None, &[&format!("x.toml:1:2: key \"request\": {right}")]);
         check("request = [1, { weight = 1 }]", Some(&[Some(1)]), &[&format!("x.toml:1:12: \"request[1]\": {right}")]);
         let (_, unknown) = source("[[request]]\nweigth = 1").read(|keys| {

@@ -5,6 +5,7 @@
 mod changes;
 mod delivery;
 mod destinations;
+mod dial;
 mod exec;
 mod exits;
 mod faults;

@@ -177,6 +177,9 @@ impl Dialer {
         let mut last = begin;
         let mut phases = Phases::default();
         let is_first = tally.opened().get().is_none();
+        if is_first {
+            tally.opened().set(Some(phases));
+        }
         let mut ended = |note: fn(&mut Phases, Duration)| {
             let now = Instant::now();
             note(&mut phases, now.duration_since(std::mem::replace(&mut last, now)));
@@ -204,7 +207,6 @@ impl Dialer {
         if let Some(Tunnel { proxy, to }) = &self.tunnel {
             tally.begin(Doing::Proxy);
             proxy.tunnel(&mut socket, to).await?;
-            traffic.answered();
         }
         ended(|phases, took| phases.connect = Some(took));
 

@@ -39,8 +39,6 @@ pub struct Answered {
     pub head: Head,
     /// Whether the connection is good for another request.
     pub persists: bool,
-    /// When its first byte came.
-    pub first: Option<Instant>,
     /// When its last byte came; `None` where it ended with the connection.
     pub ended: Option<Instant>,
 }
@@ -110,12 +108,12 @@ impl Connection {
         let Exchange { sent, flushed, unwritable, mut answer, heard, .. } = exchange;
         let lost = |why| Lost { why, unsent: sent == 0, unanswered: heard.is_none() };
         let head = answer.take_head();
-        let broken = |failure, head| Answered { failure, head, persists: false, first: heard, ended: None };
+        let broken = |failure, head| Answered { failure, head, persists: false, ended: None };
         match over {
             Ok(Over::Answer(failure, rest)) => {
                 self.traffic.answered();
                 let persists = answer.persists() && flushed && rest == 0;
-                Ok(Answered { failure, head, persists, first: heard, ended: self.traffic.arrived.get() })
+                Ok(Answered { failure, head, persists, ended: self.traffic.arrived.get() })
             }
             Ok(Over::Close) => match answer.close(&"the connection ended") {
                 Ok(failure) => Ok(broken(failure, head)),
@@ -163,6 +161,7 @@ impl Exchange<'_> {
             }
             if self.heard.is_none() {
                 self.heard = self.traffic.arrived.get();
+                self.traffic.heard.set(self.heard);
             }
             match self.answer.take(bytes) {
                 Ok(Progress::More) => {}

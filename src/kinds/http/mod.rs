@@ -16,6 +16,7 @@
 mod answer;
 mod connection;
 mod expect;
+mod forward;
 mod head;
 mod request;
 mod settings;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Answered, Connection, Lost};
 use super::expect::Judge;
+use super::forward::Forward;
 use super::request::Request;
 use super::url::Url;
 use crate::kinds::dial::{self, Dialer, Peer, Pool, Sharing, Tally, Traffic};
@@ -30,8 +31,17 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Site {
     dialer: Dialer,
+    /// Where a proxy speaks to it in our place.
+    forward: Option<Forward>,
     pool: Pool<Connection>,
     keep_alive: bool,
+}
+
+/// Tells a hit, however it ends, how long the first byte over its new connection took.
+struct FirstByte<'a> {
+    begin: Instant,
+    traffic: Rc<Traffic>,
+    tally: &'a Tally,
 }
 
 impl Site {
@@ -42,7 +52,8 @@ impl Site {
     pub fn new(url: &Url, terms: &Terms) -> anyhow::Result<Self> {
         let peer = Peer { host: url.host.clone(), port: url.port, tls: url.tls.then_some(ALPN) };
         let dialer = Dialer::new(&peer, &terms.dial, terms.timeout, terms.sharing.clone())?;
-        Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive })
+        let forward = Forward::new(url, &terms.dial);
+        Ok(Self { dialer, forward, pool: Pool::default(), keep_alive: terms.keep_alive })
     }
 
     /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
@@ -76,13 +87,9 @@ impl Site {
     ) -> Result<Result<Answered, Lost>, Failure> {
         let traffic = Rc::new(Traffic::default());
         let stream = self.dialer.dial(&traffic, tally).await?;
-        let connection = Connection::new(stream, traffic);
-        let begin = Instant::now();
-        let asked = self.ask_over(Box::new(connection), request, judge, tally).await;
-        if let Some(first) = asked.as_ref().ok().and_then(|answered| answered.first) {
-            tally.first_byte(first.saturating_duration_since(begin));
-        }
-        Ok(asked)
+        let connection = Connection::new(stream, Rc::clone(&traffic));
+        let _first_byte = FirstByte { begin: Instant::now(), traffic, tally };
+        Ok(self.ask_over(Box::new(connection), request, judge, tally).await)
     }
 
     /// Asks over a connection, and keeps it for another hit where that is possible.
@@ -94,11 +101,21 @@ impl Site {
         tally: &Tally,
     ) -> Result<Answered, Lost> {
         let _metered = tally.meter(&connection.traffic);
+        let forwarded = self.forward.as_ref().map(|forward| Box::new(forward.request(request)));
+        let request = forwarded.as_deref().unwrap_or(request);
         let answered = connection.ask(request, judge).await?;
         tally.end(answered.ended);
         if answered.persists && self.keep_alive {
             self.pool.put(connection);
         }
         Ok(answered)
+    }
+}
+
+impl Drop for FirstByte<'_> {
+    fn drop(&mut self) {
+        if let Some(heard) = self.traffic.heard.get() {
+            self.tally.first_byte(heard.saturating_duration_since(self.begin));
+        }
     }
 }

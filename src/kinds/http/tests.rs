@@ -281,6 +281,34 @@ async fn bytes_of_hits_that_fail_are_counted() {
 }
 
 #[tokio::test]
+async fn a_new_connection_has_phases_whatever_becomes_of_the_hit() {
+    async fn check(answer: &'static str, expect: Option<Reason>, hears: bool) {
+        let (address, _) = server(move |_, mut stream| {
+            while read_head(&stream).is_some() {
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let target = target(address, "timeout = \"50ms\"");
+        let outcome = target.hit(0).await;
+        assert_eq!(outcome.failure.as_ref().map(|failure| failure.reason), expect, "{outcome:?}");
+        let phases = outcome.phases.unwrap();
+        assert!(phases.dns.is_none() && phases.connect.is_some() && phases.tls.is_none(), "{phases:?}");
+        assert_eq!(phases.first_byte.is_some(), hears, "{phases:?}");
+        match expect {
+            None => assert!(target.hit(1).await.phases.is_none(), "the same connection"),
+            Some(_) => assert!(outcome.failure.unwrap().detail.ends_with("in the request or its answer")),
+        }
+    }
+    check(OK, None, true).await;
+    check("", Some(Reason::Timeout), false).await;
+    check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Some(Reason::Timeout), true).await;
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let phases = target(nobody, "").hit(0).await.phases.unwrap();
+    assert_eq!(*phases, crate::target::Phases::default(), "one that came to nothing");
+}
+
+#[tokio::test]
 async fn an_idle_connection_that_the_server_closes_fails_no_hit() {
     for method in ["GET", "POST"] {
         let (tell, mut told) = mpsc::unbounded_channel();

@@ -108,7 +108,12 @@ impl Settings {
         };
         let address = address.filter(|_| keys.is_sound())?;
         let (host, port) = match address {
-            Address::Port(host, port) => (host, port),
+            Address::Port(host, port) => {
+                if tls && dial.server_name.is_none() && host.server_name().is_err() {
+                    keys.refuse_key("address", "a host that no certificate can be of", "a name that DNS knows");
+                }
+                (host, port)
+            }
             Address::Socket(path) => {
                 if dial.way != Way::Host {
                     keys.refuse_key("resolve", "\"resolve\" beside a unix socket", "one of them");
@@ -166,6 +171,9 @@ fn step(keys: &mut Keys<'_>) -> Option<Step> {
         keys.refuse("more than one thing to send", "one of \"send\", \"send_hex\" and \"send_file\"");
     }
     let expect = keys.table("expect", Expect::read);
+    if send.as_ref().is_some_and(Bytes::is_empty) {
+        keys.refuse_key("send_file", "an empty file", "one that has something to send");
+    }
     if send.is_none() && expect.is_none() {
         return None;
     }

@@ -739,6 +739,11 @@ fn what_a_type_says_is_understood_or_told() {
         check(&with(tls), &["keys for TLS without \"tls\": \"tls = true\", or none of them"]);
         check(&with(&format!("tls = true\n{tls}")), &[]);
     }
+    let nameless = ["a host that no certificate can be of: a name that DNS knows"];
+    check("address = \"h$:1\"\ntls = true", &nameless);
+    check("address = \"h$:1\"\ntls = true\nserver_name = \"h\"", &[]);
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    check(&with(&format!("send_file = {:?}", empty.path())), &["an empty file: one that has something to send"]);
     check("", &["no key \"address\": it can't be left out"]);
     check(&with("send = \"\""), &["\"send\" can't be this string: a text, not an empty one"]);
     let hex = "\"send_hex\" can't be this string: bytes as pairs of hexadecimal digits, as in \"01 ff\"";
