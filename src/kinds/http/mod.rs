@@ -21,7 +21,6 @@ mod expect;
 mod form;
 mod forward;
 mod head;
-mod pool;
 mod request;
 mod rows;
 mod settings;
