@@ -79,6 +79,11 @@ impl<'a> Keys<'a> {
         self.faults.is_empty()
     }
 
+    /// Whether `key` is there, and has not been read.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))

@@ -55,7 +55,6 @@ pub struct Type {
 }
 
 /// The kinds, each with its settings.
-#[expect(clippy::large_enum_variant, reason = "there is one a test")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// Commands.

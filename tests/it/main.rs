@@ -17,6 +17,7 @@ mod pages;
 mod parts;
 mod places;
 mod reasons;
+mod requests;
 mod slots;
 mod stop;
 mod tcp;

@@ -37,7 +37,7 @@ impl Forward {
             }
         }
         forwarded.extend_from_slice(&head[headers..]);
-        Request { head: forwarded.into(), body: request.body.clone(), ..*request }
+        Request { head: forwarded, body: request.body.clone(), ..*request }
     }
 }
 
@@ -46,8 +46,10 @@ mod tests {
     use std::path::Path;
 
     use super::super::Settings;
+    use super::super::form::Form;
+    use super::super::values::Source;
     use super::*;
-    use crate::keys::Source;
+    use crate::keys;
 
     #[test]
     fn a_proxy_is_told_the_whole_url_and_who_we_are() {
@@ -56,18 +58,20 @@ mod tests {
         let check = |url: &str, more: &str, expect: Option<[&str; 2]>| {
             let text = format!("url = \"{url}\"\nmethod = \"POST\"\nbody = \"b\"\n{more}");
             let file: &Path = &folder.path().join("x.toml");
-            let source = Source { file, text: &text, quotes_values: false, now: "", now_unknown: "" };
+            let source = keys::Source { file, text: &text, quotes_values: false, now: "", now_unknown: "" };
             let (settings, faults) = source.read(Settings::read);
             assert_eq!(faults, []);
             let settings = settings.flatten().unwrap();
-            let request = Request::new(&settings);
-            let forwarded = Forward::new(&settings.url, &settings.dial).map(|forward| forward.request(&request));
+            let form = Form::new(&settings.asks[0]);
+            let request = form.fill(0, &Source::new(None));
+            let forward = Forward::new(&settings.asks[0].url, &settings.dial);
+            let forwarded = forward.map(|forward| forward.request(&request));
             let expect = expect.map(|[first, second]| {
                 let head = String::from_utf8_lossy(&request.head).into_owned();
                 head.replacen("POST /a?b HTTP/1.1\r\n", &format!("POST {first} HTTP/1.1\r\n{second}"), 1)
             });
             assert_eq!(forwarded.as_ref().map(|request| String::from_utf8_lossy(&request.head).into_owned()), expect);
-            assert!(forwarded.is_none_or(|request| request.body == "b" && !request.idempotent));
+            assert!(forwarded.is_none_or(|request| *request.body == *b"b" && !request.idempotent));
         };
         let proxy = "proxy = \"http://proxy\"\n";
         let basic = "proxy_basic = { user = \"Aladdin\", password_file = \"secret\" }\n";

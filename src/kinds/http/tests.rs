@@ -430,8 +430,8 @@ async fn an_answer_before_the_request_is_out_counts_and_ends_the_connection() {
         told.recv().unwrap();
     });
     let mut settings = Settings::get(address, Duration::from_secs(10));
-    settings.method = hyper::Method::POST;
-    settings.body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    settings.asks[0].method = hyper::Method::POST;
+    settings.asks[0].body = Template::same(vec![b'x'; 32 << 20]);
     let target = HttpTarget::new(&settings).unwrap();
     for number in 0..2 {
         assert_failed(&target.hit(number).await, Reason::Status);
