@@ -94,6 +94,17 @@ impl<'a> Keys<'a> {
         self.value(key, right, |value| value.as_str().and_then(parse))
     }
 
+    /// What `parse` makes of a text, or else says would be right; `right` says what it takes at all.
+    pub fn explained<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed = self.parsed(key, right, |text| Some(parse(text)))?;
+        parsed.map_err(|right| self.refuse_key(key, format!("{} can't be this string", self.name(key)), right)).ok()
+    }
+
     /// A length of time with its unit, as in `"250ms"`, from `least` to `most`.
     pub fn duration(&mut self, key: &'static str, least: Duration, most: Duration) -> Option<Duration> {
         let right =

@@ -10,6 +10,7 @@ mod dial;
 pub mod exec;
 pub mod http;
 pub mod loopback;
+pub mod tcp;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -62,6 +63,8 @@ pub enum Kind {
     Http(http::Settings),
     /// Requests to a server of the runner's own.
     Loopback(loopback::Settings),
+    /// Exchanges with a server over TCP.
+    Tcp(tcp::Settings),
 }
 
 /// What the hits of a test hit.
@@ -78,6 +81,8 @@ pub enum KindTarget {
         /// Runs as long as the target.
         server: loopback::Server,
     },
+    /// A server over TCP.
+    Tcp(tcp::TcpTarget),
 }
 
 /// Reads the keys of one kind.
@@ -88,6 +93,7 @@ const KINDS: &[(&str, Read)] = &[
     ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec)),
     ("http", |keys| http::Settings::read(keys).map(Kind::Http)),
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
+    ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp)),
 ];
 
 /// What types can say: first what all kinds share, then what each has besides.
@@ -96,6 +102,7 @@ pub const PAGES: &[Page] = &[
     Page { name: "exec", least: "kind = \"exec\"\ncommand = [\"true\"]", parts: &[exec::KEYS], read: faults },
     Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
     Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
+    Page { name: "tcp", least: "kind = \"tcp\"\naddress = \"host:1\"", parts: tcp::KEYS, read: faults },
 ];
 
 /// What every kind reads.
@@ -160,6 +167,7 @@ impl Kind {
             Self::Exec(settings) => settings.timeout,
             Self::Http(settings) => settings.timeout,
             Self::Loopback(settings) => settings.timeout,
+            Self::Tcp(settings) => settings.timeout,
         }
     }
 
@@ -168,6 +176,7 @@ impl Kind {
         match self {
             Self::Http(settings) => settings.dial.insecure,
             Self::Exec(_) | Self::Loopback(_) => false,
+            Self::Tcp(settings) => settings.dial.insecure,
         }
     }
 
@@ -184,6 +193,7 @@ impl Kind {
                 let settings = http::Settings::get(server.address(), settings.timeout);
                 KindTarget::Loopback { target: http::HttpTarget::new(&settings)?.sharing(wakeups), server }
             }
+            Self::Tcp(settings) => KindTarget::Tcp(tcp::TcpTarget::new(settings)?.sharing(wakeups)),
         })
     }
 }
@@ -194,6 +204,7 @@ impl Target for KindTarget {
             // Boxed, so that no other kind's hits become larger by it.
             Self::Exec(target) => Box::pin(target.hit(number)).await,
             Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
+            Self::Tcp(target) => target.hit(number).await,
         }
     }
 }
@@ -256,9 +267,8 @@ mod tests {
         check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
-            &[
-                "x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"loopback\"; tests of this type do not run",
-            ],
+            &["x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"loopback\" or \"tcp\"; \
+                 tests of this type do not run"],
         );
         check(
             "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",

@@ -21,6 +21,7 @@ mod reasons;
 mod requests;
 mod slots;
 mod stop;
+mod tcp;
 mod threads;
 mod truth;
 mod under_cron;

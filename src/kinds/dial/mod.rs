@@ -6,6 +6,7 @@
 mod basic;
 mod host;
 mod names;
+mod pool;
 mod proxy;
 mod settings;
 mod socket;
@@ -29,9 +30,10 @@ use tokio_rustls::TlsConnector;
 
 pub use basic::basic;
 pub use host::Host;
-pub use settings::{Settings, Way};
+pub use pool::{Idle, Pool};
+pub use settings::{Settings, Way, socket_path};
 pub use stream::Stream;
-pub use tls::detail;
+pub use tls::{detail, is_of_tls};
 pub use traffic::{Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};

@@ -202,7 +202,8 @@ fn resolve(keys: &mut Keys<'_>) -> Option<Way> {
     }
 }
 
-fn socket_path(path: &str) -> Option<Arc<Path>> {
+/// The absolute path of a unix socket; `None` where it is none.
+pub fn socket_path(path: &str) -> Option<Arc<Path>> {
     let sound = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
     sound.then(|| Path::new(path).into())
 }

@@ -14,7 +14,7 @@ use super::cookies::{Jar, Now, path_of};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{self, Stream, Traffic};
+use crate::kinds::dial::{self, Idle, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -141,9 +141,14 @@ impl Connection {
             Err(why) => Err(lost(why)),
         }
     }
+}
 
-    /// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
-    pub fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
+impl Idle for Connection {
+    fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [0];
         Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
@@ -224,7 +229,7 @@ impl Lost {
         match &self.why {
             Why::Malformed(_) => Reason::Protocol,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Why::Failed(error) if is_of_tls(error) => Reason::Tls,
+            Why::Failed(error) if dial::is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
         }
@@ -247,8 +252,4 @@ impl From<Lost> for Failure {
 fn too_long(head: &Head, rest: usize) -> Option<Failure> {
     let detail = format_args!("{rest} bytes follow the end of the answer");
     (rest > 0 && head.status != 101).then(|| Failure::new(Reason::Body, detail))
-}
-
-fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }

@@ -25,7 +25,6 @@ mod follow;
 mod form;
 mod forward;
 mod head;
-mod pool;
 mod request;
 mod rows;
 mod settings;

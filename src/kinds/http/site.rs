@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use super::connection::{Answered, Connection, Lost};
 use super::expect::Judge;
 use super::forward::Forward;
-use super::pool::Pool;
 use super::request::Request;
 use super::url::Url;
-use crate::kinds::dial::{self, Dialer, Peer, Sharing, Tally, Traffic};
+use crate::kinds::dial::{self, Dialer, Peer, Pool, Sharing, Tally, Traffic};
 use crate::target::Failure;
 
 /// What ALPN asks for.
@@ -34,7 +33,7 @@ pub struct Site {
     dialer: Dialer,
     /// Where a proxy speaks to it in our place.
     forward: Option<Forward>,
-    pool: Pool,
+    pool: Pool<Connection>,
     keep_alive: bool,
 }
 

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 
 pub use authorities::Authorities;
-pub use detail::detail;
+pub use detail::{detail, is_of_tls};
 pub use identity::{Identity, NoIdentity};
 
 use super::settings::Settings;
