@@ -624,18 +624,24 @@ fn what_a_server_says_to_an_idle_connection_is_no_answer() {
         spawn_local(async move { kept.keep().await });
         let target = target(address, "").sharing(&wakeups);
         let mut sleeper = wakeups.sleeper();
-        // One after the other, with a wake-up each millisecond: the connection is soon one that is left.
-        for number in 0..50 {
-            let next = Instant::now() + Duration::from_millis(1);
-            let then = Some(next + Duration::from_millis(1));
-            sleeper.ring(Wake { then, ..Wake::at(next) }).await.unwrap();
-            assert_ok(&target.hit(number).await);
-        }
-        while told.try_recv().is_ok() {}
-        told.recv().await.unwrap();
-        // The next wake-up after it.
-        sleeper.ring(Wake::at(Instant::now() + Duration::from_millis(1))).await.unwrap();
-        assert_ok(&target.hit(50).await);
+        // A wake-up each millisecond: a connection that is used is soon one that is left.
+        spawn_local(async move {
+            let begin = Instant::now();
+            let tick = |number| begin + Duration::from_millis(1) * number;
+            for number in 1..10_000 {
+                sleeper.ring(Wake { then: Some(tick(number + 1)), ..Wake::at(tick(number)) }).await.unwrap();
+            }
+        });
+        // In a task of its own, as a thread's are: what it blocks on is polled before all others.
+        let hits = spawn_local(async move {
+            for number in 0..50 {
+                assert_ok(&target.hit(number).await);
+            }
+            while told.try_recv().is_ok() {}
+            told.recv().await.unwrap();
+            assert_ok(&target.hit(50).await);
+        });
+        hits.await.unwrap();
     });
     assert!(accepted.load(Ordering::SeqCst) >= 2);
 }
