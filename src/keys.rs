@@ -79,6 +79,11 @@ impl<'a> Keys<'a> {
         self.faults.is_empty()
     }
 
+    /// Whether `key` is there, and has not been read.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))
@@ -87,6 +92,17 @@ impl<'a> Keys<'a> {
     /// What `parse` makes of a text; `right` says what that takes.
     pub fn parsed<T>(&mut self, key: &'static str, right: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.value(key, right, |value| value.as_str().and_then(parse))
+    }
+
+    /// What `parse` makes of a text, or else says would be right; `right` says what it takes at all.
+    pub fn explained<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed = self.parsed(key, right, |text| Some(parse(text)))?;
+        parsed.map_err(|right| self.refuse_key(key, format!("{} can't be this string", self.name(key)), right)).ok()
     }
 
     /// A length of time with its unit, as in `"250ms"`, from `least` to `most`.
@@ -138,10 +154,15 @@ impl<'a> Keys<'a> {
 
     /// The path of a file, relative to the folder of the one it is named in.
     pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let folder = self.source.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = self.folder();
         self.parsed(key, "the path of a file, in quotes", |text| {
             (!text.is_empty() && !text.contains('\0')).then(|| folder.join(text))
         })
+    }
+
+    /// The folder that the file stands in: paths in it are relative to that.
+    pub fn folder(&self) -> PathBuf {
+        self.source.file.parent().unwrap_or(Path::new("")).to_owned()
     }
 
     /// What the file named by `key` holds, at most `limit` bytes; a file that can't be trusted is a fault.
@@ -210,7 +231,7 @@ impl<'a> Keys<'a> {
 
     /// A table of texts under names that aren't known beforehand, as for headers, in the order of the file.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
-        self.value(key, "a table of texts, as in { Accept = \"text/html\" }", |value| {
+        self.value(key, "a table of texts, as in { NAME = \"text\" }", |value| {
             let mut entries: Vec<_> = value.as_table()?.iter().collect();
             entries.sort_by_key(|(name, _)| name.span().start);
             entries
@@ -241,9 +262,57 @@ impl<'a> Keys<'a> {
         Some(read)
     }
 
+    /// A list of tables with keys of their own, as in `[[request]]`, at least one and at most `most`, each read by `read`;
+    /// messages count them from 1, as in `request[2].url`.
+    pub fn tables<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        mut read: impl FnMut(&mut Keys<'a>) -> T,
+    ) -> Option<Vec<T>> {
+        let (name, value) = self.take(key)?;
+        let right = || format!("tables, as in [[{key}]], from 1 to {most}");
+        let tables = match value.into_inner() {
+            DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
+            DeValue::Array(tables) => {
+                self.fault(Some(name.start), format!("{} has {} tables", self.name(key), tables.len()), right());
+                return None;
+            }
+            _ => {
+                self.fault(Some(name.start), format!("key {}", self.name(key)), right());
+                return None;
+            }
+        };
+        let mut all = Vec::with_capacity(tables.len());
+        for (number, table) in (1..).zip(tables) {
+            let offset = table.span().start;
+            let DeValue::Table(table) = table.into_inner() else {
+                self.fault(Some(offset), format!("\"{}{key}[{number}]\"", self.prefix), right());
+                continue;
+            };
+            let mut keys = Keys {
+                source: self.source,
+                prefix: format!("{}{key}[{number}].", self.prefix),
+                table,
+                offset: Some(offset),
+                known: Vec::new(),
+                places: Vec::new(),
+                faults: Vec::new(),
+            };
+            all.push(read(&mut keys));
+            self.faults.extend(keys.finish());
+        }
+        Some(all)
+    }
+
+    /// A key as messages name it: in quotes, with the tables that it stands in.
+    pub fn name(&self, key: &str) -> String {
+        format!("\"{}{key}\"", self.prefix)
+    }
+
     /// Says that a key which can't be left out isn't there, unless what was there is already faulted.
     pub fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
-        let name = format!("\"{}{key}\"", self.prefix);
+        let name = self.name(key);
         if value.is_none() && !self.faults.iter().any(|fault| fault.seen.contains(&name)) {
             self.fault(self.offset, format!("no key {name}"), String::from("it can't be left out"));
         }
@@ -418,6 +487,46 @@ mod tests {
             &["x.toml:1:11: \"timeout\" is \"5\": a time with its unit, as in \"250ms\" or \"5s\", from 1ms to 50s; \
                its default is used"],
         );
+    }
+
+    #[test]
+    fn each_table_of_a_list_is_read_and_its_faults_are_named() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<&[Option<u64>]>, faults: &[&str]) {
+            let (read, found) = source(text).read(|keys| {
+                keys.tables("request", 2, |keys| {
+                    let weight = keys.integer("weight", 1, 9);
+                    keys.required("weight", weight)
+                })
+            });
+            let found: Vec<_> = found.iter().map(Fault::to_string).collect();
+            let found: Vec<_> = found.iter().map(|fault| fault.split_once("; its default").unwrap().0).collect();
+            assert_eq!((read.unwrap().as_deref(), found.as_slice()), (expect, faults), "{text}");
+        }
+        check("", None, &[]);
+        check("[[request]]\nweight = 1\n[[request]]\nweight = 2", Some(&[Some(1), Some(2)]), &[]);
+        check("request = [{ weight = 1 }]", Some(&[Some(1)]), &[]);
+        check(
+            "[[request]]\nweight = 1\n\n  [[request]]\n",
+            Some(&[Some(1), None]),
+            &["x.toml:4:3: no key \"request[2].weight\": it can't be left out"],
+        );
+        check(
+            "[[request]]\nweight = 1\n[[request]]\nweight = 0",
+            Some(&[Some(1), None]),
+            &["x.toml:4:10: \"request[2].weight\" is \"0\": a whole number from 1 to 9"],
+        );
+        let right = "tables, as in [[request]], from 1 to 2";
+        check("request = []", None, &[&format!("x.toml:1:1: \"request\" has 0 tables: {right}")]);
+        check("request = [{}, {}, {}]", None, &[&format!("x.toml:1:1: \"request\" has 3 tables: {right}")]);
+        check("[request]", None, &[&format!("x.toml:1:2: key \"request\": {right}")]);
+        check("request = [1, { weight = 1 }]", Some(&[Some(1)]), &[&format!("x.toml:1:12: \"request[1]\": {right}")]);
+        let (_, unknown) = source("[[request]]\nweigth = 1").read(|keys| {
+            keys.tables("request", 2, |keys| keys.integer("weight", 1, 9));
+        });
+        let expect =
+            "x.toml:2:1: unknown key \"request[1].weigth\": the nearest known one is \"weight\"; it is ignored";
+        assert_eq!(unknown[0].to_string(), expect);
     }
 
     #[test]

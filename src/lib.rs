@@ -95,6 +95,7 @@ mod farm;
 pub mod fault;
 pub mod gossip;
 mod gossiper;
+pub mod guard;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;

@@ -108,6 +108,19 @@ pub fn read(path: &Path, limit: u64, now: SystemTime) -> Result<Contents, Distru
     Ok(Contents { bytes, still })
 }
 
+/// Looks at a file that is not to be read but executed: a regular one, owned by root or the running user and not
+/// writable by others. It need not be readable.
+///
+/// # Errors
+/// [`Distrust`] says what it is instead.
+pub fn check_file(path: &Path) -> Result<(), Distrust> {
+    let metadata = open(path, OFlag::O_PATH)?.metadata()?;
+    if !metadata.is_file() {
+        return Err(Distrust::NotAFile(kind(&metadata)));
+    }
+    check_owner(&metadata)
+}
+
 /// Looks at a folder: one that only root and the running user can change.
 ///
 /// # Errors
@@ -147,6 +160,8 @@ fn kind(metadata: &Metadata) -> &'static str {
         "a folder"
     } else if kind.is_fifo() {
         "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
     } else {
         "a device"
     }

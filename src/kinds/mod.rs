@@ -7,14 +7,17 @@
 //! other; where one is made of two, as `loopback` is, they are put together here.
 
 mod dial;
+pub mod exec;
 pub mod http;
 pub mod loopback;
+pub mod tcp;
 
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::guard::Guard;
 use crate::keys::{Keys, Source};
 use crate::pacer::Arrivals;
 use crate::page::{Key, Page};
@@ -52,18 +55,23 @@ pub struct Type {
 }
 
 /// The kinds, each with its settings.
-#[expect(clippy::large_enum_variant, reason = "there is one a test")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
+    /// Commands.
+    Exec(exec::Settings),
     /// Requests to an HTTP server.
     Http(http::Settings),
     /// Requests to a server of the runner's own.
     Loopback(loopback::Settings),
+    /// Exchanges with a server over TCP.
+    Tcp(tcp::Settings),
 }
 
 /// What the hits of a test hit.
 #[derive(Debug)]
 pub enum KindTarget {
+    /// A command.
+    Exec(exec::ExecTarget),
     /// An HTTP server.
     Http(http::HttpTarget),
     /// The runner's own server.
@@ -73,6 +81,8 @@ pub enum KindTarget {
         /// Runs as long as the target.
         server: loopback::Server,
     },
+    /// A server over TCP.
+    Tcp(tcp::TcpTarget),
 }
 
 /// Reads the keys of one kind.
@@ -80,15 +90,19 @@ type Read = fn(&mut Keys<'_>) -> Option<Kind>;
 
 /// The kinds by name.
 const KINDS: &[(&str, Read)] = &[
+    ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec)),
     ("http", |keys| http::Settings::read(keys).map(Kind::Http)),
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
+    ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp)),
 ];
 
 /// What types can say: first what all kinds share, then what each has besides.
 pub const PAGES: &[Page] = &[
     Page { name: "every kind", least: "kind = \"loopback\"", parts: &[KEYS], read: faults },
+    Page { name: "exec", least: "kind = \"exec\"\ncommand = [\"true\"]", parts: &[exec::KEYS], read: faults },
     Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
     Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
+    Page { name: "tcp", least: "kind = \"tcp\"\naddress = \"host:1\"", parts: tcp::KEYS, read: faults },
 ];
 
 /// What every kind reads.
@@ -150,8 +164,10 @@ impl Kind {
     /// The longest that a hit takes.
     pub fn timeout(&self) -> Duration {
         match self {
+            Self::Exec(settings) => settings.timeout,
             Self::Http(settings) => settings.timeout,
             Self::Loopback(settings) => settings.timeout,
+            Self::Tcp(settings) => settings.timeout,
         }
     }
 
@@ -159,22 +175,25 @@ impl Kind {
     pub fn insecure(&self) -> bool {
         match self {
             Self::Http(settings) => settings.dial.insecure,
-            Self::Loopback(_) => false,
+            Self::Exec(_) | Self::Loopback(_) => false,
+            Self::Tcp(settings) => settings.dial.insecure,
         }
     }
 
     /// What hits of this kind hit. To be called, and hit, on the thread and in the tokio runtime of a worker.
     ///
     /// # Errors
-    /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server.
+    /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server, a process.
     pub fn target(&self, wakeups: &Rc<Wakeups>) -> anyhow::Result<KindTarget> {
         Ok(match self {
+            Self::Exec(settings) => KindTarget::Exec(exec::ExecTarget::new(settings, Guard::shared()?, wakeups)),
             Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?.sharing(wakeups)),
             Self::Loopback(settings) => {
                 let server = loopback::Server::start(settings)?;
                 let settings = http::Settings::get(server.address(), settings.timeout);
                 KindTarget::Loopback { target: http::HttpTarget::new(&settings)?.sharing(wakeups), server }
             }
+            Self::Tcp(settings) => KindTarget::Tcp(tcp::TcpTarget::new(settings)?.sharing(wakeups)),
         })
     }
 }
@@ -182,7 +201,10 @@ impl Kind {
 impl Target for KindTarget {
     async fn hit(&self, number: u64) -> Outcome {
         match self {
+            // Boxed, so that no other kind's hits become larger by it.
+            Self::Exec(target) => Box::pin(target.hit(number)).await,
             Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
+            Self::Tcp(target) => target.hit(number).await,
         }
     }
 }
@@ -245,7 +267,8 @@ mod tests {
         check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
-            &["x.toml:1:8: \"kind\" can't be this string: \"http\" or \"loopback\"; tests of this type do not run"],
+            &["x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"loopback\" or \"tcp\"; \
+                 tests of this type do not run"],
         );
         check(
             "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",

@@ -144,6 +144,21 @@ fn every_failure_has_its_right_reason() {
         }
     };
     table.odd("endless", Odd::start(endless), "[expect]\nbody_max = \"1MiB\"", "body");
+    let behind = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay";
+    table.odd("longer-than-it-says", Odd::answering(behind), "", "body");
+    let endless_chunks = move |stream: &mut TcpStream| {
+        read_request(stream)?;
+        stream.write_all(chunked.as_bytes()).ok()?;
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        loop {
+            stream.write_all(chunk.as_bytes()).ok()?;
+        }
+    };
+    table.odd("endless-in-chunks", Odd::start(endless_chunks), "[expect]\nbody_max = \"64KiB\"", "body");
+    let gzip = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n";
+    table.odd("bad-gzip", Odd::answering(format!("{gzip}nothing like")), "[expect]\nbody = \"fine\"", "body");
+    let begin = [gzip.as_bytes(), b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\xcb"].concat();
+    table.odd("gzip-too-short", Odd::answering(begin), "[expect]\nbody = \"f\"", "body");
     table.odd("bad-chunks", Odd::ending(format!("{chunked}2\r\nok\r\nx\r\n")), "", "body");
     table.odd("body-takes-long", Odd::stuck_after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"), "", "timeout");
     let dripping_body = move |stream: &mut TcpStream| {
@@ -164,6 +179,8 @@ fn every_failure_has_its_right_reason() {
     // An answer that isn't the expected one.
     let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
     table.odd("wrong-status", Odd::answering(not_found), "", "status");
+    let loops = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
+    table.odd("redirect-loop", Odd::answering(loops), "redirects = 3", "status");
     table.odd("wrong-text", Odd::answering(OK), "[expect]\nbody = \"fine\"", "body");
 
     // The minute's end.

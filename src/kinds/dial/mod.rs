@@ -6,6 +6,7 @@
 mod basic;
 mod host;
 mod names;
+mod pool;
 mod proxy;
 mod settings;
 mod socket;
@@ -29,9 +30,10 @@ use tokio_rustls::TlsConnector;
 
 pub use basic::basic;
 pub use host::Host;
-pub use settings::{Settings, Way};
+pub use pool::{Idle, Pool};
+pub use settings::{Settings, Way, socket_path};
 pub use stream::Stream;
-pub use tls::detail;
+pub use tls::{detail, is_of_tls};
 pub use traffic::{Doing, Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};
@@ -174,6 +176,9 @@ impl Dialer {
         let mut last = begin;
         let mut phases = Phases::default();
         let is_first = tally.opened().get().is_none();
+        if is_first {
+            tally.opened().set(Some(phases));
+        }
         let mut ended = |note: fn(&mut Phases, Duration)| {
             let now = Instant::now();
             note(&mut phases, now.duration_since(std::mem::replace(&mut last, now)));
@@ -201,7 +206,6 @@ impl Dialer {
         if let Some(Tunnel { proxy, to }) = &self.tunnel {
             tally.begin(Doing::Proxy);
             proxy.tunnel(&mut socket, to).await?;
-            traffic.answered();
         }
         ended(|phases, took| phases.connect = Some(took));
 

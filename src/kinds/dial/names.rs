@@ -100,9 +100,10 @@ impl Names {
     fn ask(&self) -> Shared<Pin<Box<dyn Future<Output = Found>>>> {
         let (name, port, look_up) = (Arc::clone(&self.name), self.port, Arc::clone(&self.look_up));
         let asked = spawn_blocking(move || {
-            let looked_up = look_up(&name, port).map_err(|error| Failure::new(Reason::Dns, error));
+            let failed = |what: &dyn fmt::Display| Failure::new(Reason::Dns, format_args!("{name}: {what}"));
+            let looked_up = look_up(&name, port).map_err(|error| failed(&error));
             let addresses = looked_up.and_then(|addresses| match addresses.is_empty() {
-                true => Err(Failure::new(Reason::Dns, "the name has no address")),
+                true => Err(failed(&"no address")),
                 false => Ok(addresses.into()),
             });
             Found { addresses, at: Instant::now() }
@@ -214,7 +215,8 @@ mod tests {
     /// Begins to wait for addresses, and gives up.
     async fn give_up(names: &Names) {
         let mut asking = pin!(names.addresses());
-        poll_fn(|cx| Poll::Ready(assert!(asking.as_mut().poll(cx).is_pending()))).await;
+        let is_pending = poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending())).await;
+        assert!(is_pending);
     }
 
     #[tokio::test]

@@ -202,7 +202,8 @@ fn resolve(keys: &mut Keys<'_>) -> Option<Way> {
     }
 }
 
-fn socket_path(path: &str) -> Option<Arc<Path>> {
+/// The absolute path of a unix socket; `None` where it is none.
+pub fn socket_path(path: &str) -> Option<Arc<Path>> {
     let sound = path.starts_with('/') && path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
     sound.then(|| Path::new(path).into())
 }
@@ -298,6 +299,7 @@ mod tests {
         check("resolve = \"::1\"", &["[::1]:80"]);
         check("resolve = \"[::1]\"", &["[::1]:80"]);
         check("resolve = \"[::1]:8080\"", &["[::1]:8080"]);
+        check("resolve = \"[fe80::1%2]:80\"", &["[fe80::1%2]:80"]);
         check("resolve = [\"10.0.0.1\", \"[::1]:8080\"]", &["10.0.0.1:80", "[::1]:8080"]);
         assert_eq!(read(&folder, "").unwrap(), Settings::default());
         let socket = Way::Socket(Path::new("/run/app.sock").into());

@@ -20,6 +20,8 @@ pub struct Traffic {
     pub sent: Cell<u64>,
     /// When the last of those received came.
     pub arrived: Cell<Option<Instant>>,
+    /// When the first byte of the last answer came, where there is one.
+    pub heard: Cell<Option<Instant>>,
     /// Whether something was sent whose answer was not read to its end yet.
     asked: Cell<bool>,
     /// Whether what comes next may be asked again where there is no answer: a connection that was used just now need

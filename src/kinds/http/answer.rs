@@ -271,7 +271,7 @@ impl<'a> Answer<'a> {
         }
         let mut length = None;
         let mut codings = None;
-        let mut said = Head::new(status);
+        let mut said = self.judge.head(status);
         self.persists = is_1_1 && status != 101;
         for header in &*head.headers {
             if header.name.eq_ignore_ascii_case("content-length") {

@@ -10,10 +10,11 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::{Answer, LastHead, Malformed, NoAnswer, Progress};
+use super::cookies::{Jar, Now, path_of};
 use super::expect::Judge;
 use super::head::Head;
 use super::request::Request;
-use crate::kinds::dial::{self, Stream, Traffic};
+use crate::kinds::dial::{self, Idle, Stream, Traffic};
 use crate::target::{Failure, Reason};
 
 /// How much is read at once, in bytes: at first, and at most, once an answer is larger.
@@ -27,6 +28,8 @@ pub struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
     last: LastHead,
+    /// The cookies that came over it, where they are kept.
+    jar: Option<Box<Jar>>,
 }
 
 /// An answer that was read, as far as there was use in it.
@@ -35,12 +38,9 @@ pub struct Answered {
     /// What is wrong with it; `None` when it is as expected.
     pub failure: Option<Failure>,
     /// What it began with.
-    #[expect(dead_code, reason = "redirects are not followed yet")]
     pub head: Head,
     /// Whether the connection is good for another request.
     pub persists: bool,
-    /// When its first byte came.
-    pub first: Option<Instant>,
     /// When its last byte came; `None` where it ended with the connection.
     pub ended: Option<Instant>,
 }
@@ -71,16 +71,17 @@ enum Over {
 }
 
 /// One request on its way.
-struct Exchange<'a> {
+struct Exchange<'a, 'b> {
     stream: &'a mut Stream,
     buffer: &'a mut Vec<u8>,
-    request: &'a Request,
+    head: &'a [u8],
+    body: &'a [u8],
     sent: usize,
     /// Whether all of it has left the stream's own buffers.
     flushed: bool,
     /// Why no more can be sent.
     unwritable: Option<io::Error>,
-    answer: Answer<'a>,
+    answer: &'a mut Answer<'b>,
     /// When the first byte came.
     heard: Option<Instant>,
     traffic: &'a Traffic,
@@ -89,33 +90,45 @@ struct Exchange<'a> {
 impl Connection {
     /// Speaks HTTP over `stream`, which counts into `traffic`.
     pub fn new(stream: Stream, traffic: Rc<Traffic>) -> Self {
-        Self { traffic, stream, buffer: vec![0; READ.0], last: LastHead::default() }
+        Self { traffic, stream, buffer: vec![0; READ.0], last: LastHead::default(), jar: None }
     }
 
     /// Sends a request and reads its answer to the end, judging it.
     pub async fn ask(&mut self, request: &Request, judge: &Judge) -> Result<Answered, Lost> {
-        let answer = Answer::new(judge, request.is_head, &mut self.last);
-        let mut exchange = Exchange {
-            stream: &mut self.stream,
-            buffer: &mut self.buffer,
-            request,
-            sent: 0,
-            flushed: false,
-            unwritable: None,
-            answer,
-            heard: None,
-            traffic: &self.traffic,
+        let tls = matches!(self.stream, Stream::Tls(_));
+        let mut answer = Answer::new(judge, request.is_head, &mut self.last);
+        let (over, sent, flushed, unwritable, heard) = {
+            let mut exchange = Exchange {
+                stream: &mut self.stream,
+                buffer: &mut self.buffer,
+                head: match &mut self.jar {
+                    Some(jar) => jar.dress(&request.head, Now::read()),
+                    None => &request.head,
+                },
+                body: &request.body,
+                sent: 0,
+                flushed: false,
+                unwritable: None,
+                answer: &mut answer,
+                heard: None,
+                traffic: &self.traffic,
+            };
+            let over = poll_fn(|cx| exchange.poll(cx)).await;
+            (over, exchange.sent, exchange.flushed, exchange.unwritable, exchange.heard)
         };
-        let over = poll_fn(|cx| exchange.poll(cx)).await;
-        let Exchange { sent, flushed, unwritable, mut answer, heard, .. } = exchange;
         let lost = |why| Lost { why, unsent: sent == 0, unanswered: heard.is_none() };
         let head = answer.take_head();
-        let broken = |failure, head| Answered { failure, head, persists: false, first: heard, ended: None };
+        let broken = |failure, head| Answered { failure, head, persists: false, ended: None };
         match over {
             Ok(Over::Answer(failure, rest)) => {
                 self.traffic.answered();
                 let persists = answer.persists() && flushed && rest == 0;
-                Ok(Answered { failure, head, persists, first: heard, ended: self.traffic.arrived.get() })
+                let failure = failure.or_else(|| too_long(&head, rest));
+                if !head.cookies().is_empty() {
+                    let jar = self.jar.get_or_insert_default();
+                    jar.take(head.cookies(), path_of(&request.head), tls, Now::read());
+                }
+                Ok(Answered { failure, head, persists, ended: self.traffic.arrived.get() })
             }
             Ok(Over::Close) => match answer.close(&"the connection ended") {
                 Ok(failure) => Ok(broken(failure, head)),
@@ -128,15 +141,20 @@ impl Connection {
             Err(why) => Err(lost(why)),
         }
     }
+}
 
-    /// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
-    pub fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
+impl Idle for Connection {
+    fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [0];
         Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Sends what can be sent and reads what has come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Over, Why>> {
         // A server may have answered, and closed, before it has read everything.
@@ -158,6 +176,7 @@ impl Exchange<'_> {
             }
             if self.heard.is_none() {
                 self.heard = self.traffic.arrived.get();
+                self.traffic.heard.set(self.heard);
             }
             match self.answer.take(bytes) {
                 Ok(Progress::More) => {}
@@ -171,7 +190,7 @@ impl Exchange<'_> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Request { head, body, .. } = self.request;
+        let (head, body) = (self.head, self.body);
         while self.sent < head.len() + body.len() {
             let stream = Pin::new(&mut *self.stream);
             let sent = match self.sent.checked_sub(head.len()) {
@@ -190,6 +209,13 @@ impl Exchange<'_> {
     }
 }
 
+impl Answered {
+    /// Whether it is no answer yet, as it leads elsewhere.
+    pub fn leads_elsewhere(&self) -> bool {
+        self.failure.is_none() && self.head.location().is_some()
+    }
+}
+
 impl Lost {
     /// What it is counted as.
     ///
@@ -203,7 +229,7 @@ impl Lost {
         match &self.why {
             Why::Malformed(_) => Reason::Protocol,
             // The last word of a TLS 1.3 handshake is the server's, and comes in the place of an answer.
-            Why::Failed(error) if is_of_tls(error) => Reason::Tls,
+            Why::Failed(error) if dial::is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
         }
@@ -221,7 +247,9 @@ impl From<Lost> for Failure {
     }
 }
 
-/// Whether it is TLS that failed, and not what it goes over.
-pub fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+/// What is wrong with an answer behind whose end more came at once. What comes later is found before the connection is
+/// used again. Behind 101 another protocol begins.
+fn too_long(head: &Head, rest: usize) -> Option<Failure> {
+    let detail = format_args!("{rest} bytes follow the end of the answer");
+    (rest > 0 && head.status != 101).then(|| Failure::new(Reason::Body, detail))
 }

@@ -1,52 +1,55 @@
-//! A request as it goes over the wire: put together once, sent with every hit.
+//! A request as it goes over the wire: put together once, sent with every hit; where something in it changes by hit, put
+//! together for each.
+
+use std::ops::Deref;
 
 use bytes::Bytes;
-use hyper::Method;
-
-use super::settings::Settings;
 
 /// The bytes of a request, and what follows from its method.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Request {
     /// From the method to the empty line.
-    pub head: Bytes,
+    pub head: Vec<u8>,
     /// What follows it.
-    pub body: Bytes,
+    pub body: Body,
     /// Whether sending it twice does no more than sending it once.
     pub idempotent: bool,
     /// Whether it asks for a head alone.
     pub is_head: bool,
 }
 
-impl Request {
-    /// The request of a type.
-    pub fn new(settings: &Settings) -> Self {
-        let mut head = Vec::new();
-        let path = settings.url.path.path_and_query().map_or("/", |path| path.as_str());
-        // A proxy that speaks to the server in our place is told which that is.
-        let proxy = settings.dial.proxy().filter(|_| !settings.url.tls);
-        let server: [&[u8]; 2] =
-            if proxy.is_some() { [b"http://", settings.url.authority.as_bytes()] } else { [b"", b""] };
-        let method = settings.method.as_str().as_bytes();
-        for part in [method, b" ", server[0], server[1], path.as_bytes(), b" HTTP/1.1\r\n"] {
-            head.extend_from_slice(part);
+/// What follows a request's head.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Bytes that other threads, and other tests of the type, send as well.
+    Same(Bytes),
+    /// Bytes that were put together for a hit.
+    Written(Vec<u8>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Same(Bytes::new())
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Same(bytes) => bytes,
+            Self::Written(bytes) => bytes,
         }
-        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
-            for part in [b"proxy-authorization: ", authorization.as_bytes(), b"\r\n"] {
-                head.extend_from_slice(part);
-            }
-        }
-        for (name, value) in &settings.headers {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                head.extend_from_slice(part);
-            }
-        }
-        head.extend_from_slice(b"\r\n");
-        Self {
-            head: head.into(),
-            body: settings.body.clone(),
-            idempotent: settings.method.is_idempotent(),
-            is_head: settings.method == Method::HEAD,
+    }
+}
+
+impl Body {
+    /// The same bytes, copied only where they are one hit's.
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Self::Same(bytes) => bytes.clone(),
+            Self::Written(bytes) => Bytes::copy_from_slice(bytes),
         }
     }
 }

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::connection::{Answered, Connection, Lost};
+use super::cookies::path_of;
 use super::expect::Judge;
+use super::forward::Forward;
 use super::h2::{self, Again, Mark, Place, Sessions, Taken, Translated, Turn};
-use super::pool::Pool;
 use super::request::Request;
 use super::settings::Http2;
 use super::url::Url;
-use crate::kinds::dial::{self, Dialer, Doing, Peer, Sharing, Stream, Tally, Traffic};
+use crate::kinds::dial::{self, Dialer, Doing, Peer, Pool, Sharing, Stream, Tally, Traffic};
 use crate::target::{Failure, Reason};
 
 /// What ALPN calls HTTP/1.1.
@@ -35,7 +36,9 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Site {
     dialer: Dialer,
-    pool: Pool,
+    /// Where a proxy speaks to it in our place.
+    forward: Option<Forward>,
+    pool: Pool<Connection>,
     keep_alive: bool,
     /// Where HTTP/2 may be spoken. Boxed, as it is not looked at by hits that can't.
     shared: Option<Box<Shared>>,
@@ -61,6 +64,13 @@ enum Found {
     Http1(Option<(Stream, Rc<Traffic>)>),
 }
 
+/// Tells a hit, however it ends, how long the first byte over its new connection took.
+struct FirstByte<'a> {
+    begin: Instant,
+    traffic: Rc<Traffic>,
+    tally: &'a Tally,
+}
+
 impl Site {
     /// The server of `url`.
     ///
@@ -74,12 +84,14 @@ impl Site {
         };
         let peer = Peer { host: url.host.clone(), port: url.port, tls: url.tls.then_some(alpn) };
         let dialer = Dialer::new(&peer, &terms.dial, terms.timeout, terms.sharing.clone())?;
+        let forward = Forward::new(url, &terms.dial);
         let is_only = terms.http2 == Http2::PriorKnowledge;
-        let shared = terms.http2.may_be_spoken(url.tls).then(|| {
+        // A proxy that speaks to the server in our place is spoken to in HTTP/1.1.
+        let shared = (terms.http2.may_be_spoken(url.tls) && forward.is_none()).then(|| {
             let (sessions, translated) = (Sessions::default(), Translated::default());
             Box::new(Shared { sessions, translated, tls: url.tls, is_only })
         });
-        Ok(Self { dialer, pool: Pool::default(), keep_alive: terms.keep_alive, shared })
+        Ok(Self { dialer, forward, pool: Pool::default(), keep_alive: terms.keep_alive, shared })
     }
 
     /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
@@ -139,13 +151,9 @@ impl Site {
         judge: &Judge,
         tally: &Tally,
     ) -> Result<Result<Answered, Lost>, Failure> {
-        let connection = Connection::new(stream, traffic);
-        let begin = Instant::now();
-        let asked = self.ask_over(Box::new(connection), request, judge, tally).await;
-        if let Some(first) = asked.as_ref().ok().and_then(|answered| answered.first) {
-            tally.first_byte(first.saturating_duration_since(begin));
-        }
-        Ok(asked)
+        let connection = Connection::new(stream, Rc::clone(&traffic));
+        let _first_byte = FirstByte { begin: Instant::now(), traffic, tally };
+        Ok(self.ask_over(Box::new(connection), request, judge, tally).await)
     }
 
     /// Asks over a connection, and keeps it for another hit where that is possible.
@@ -157,6 +165,8 @@ impl Site {
         tally: &Tally,
     ) -> Result<Answered, Lost> {
         let _metered = tally.meter(&connection.traffic);
+        let forwarded = self.forward.as_ref().map(|forward| Box::new(forward.request(request)));
+        let request = forwarded.as_deref().unwrap_or(request);
         let answered = connection.ask(request, judge).await?;
         tally.end(answered.ended);
         if answered.persists && self.keep_alive {
@@ -253,20 +263,32 @@ impl Shared {
         judge: &Judge,
         tally: &Tally,
     ) -> Result<Result<Answered, h2::Lost>, Failure> {
-        let Some(head) = self.translated.head(&request.head, self.tls) else {
+        let translate = |head: &[u8]| self.translated.head(head, self.tls);
+        let Some(head) = place.session().dress(&request.head, translate) else {
             return Err(Failure::new(Reason::Other, "HTTP/2 can't ask for this Host"));
         };
         let _metered = tally.meter(place.traffic());
         // Left before that is counted.
         let place = place;
         let begin = Instant::now();
-        let asked = h2::ask(&place, head, request.body.clone(), judge).await;
-        if let Ok(answered) = &asked {
-            tally.end(answered.ended);
-            if let Some(first) = answered.first.filter(|_| is_new) {
+        let heard = |first: Instant| {
+            if is_new {
                 tally.first_byte(first.saturating_duration_since(begin));
             }
+        };
+        let asked = h2::ask(&place, head, request.body.bytes(), judge, heard).await;
+        if let Ok(answered) = &asked {
+            tally.end(answered.ended);
+            place.session().keep(answered.head.cookies(), path_of(&request.head), self.tls);
         }
         Ok(asked)
+    }
+}
+
+impl Drop for FirstByte<'_> {
+    fn drop(&mut self) {
+        if let Some(heard) = self.traffic.heard.get() {
+            self.tally.first_byte(heard.saturating_duration_since(self.begin));
+        }
     }
 }

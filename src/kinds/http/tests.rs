@@ -1,5 +1,6 @@
 //! Hits on little servers that do one thing each, right or wrong.
 
+mod follow;
 mod h2;
 
 use std::cell::RefCell;
@@ -283,6 +284,34 @@ async fn bytes_of_hits_that_fail_are_counted() {
 }
 
 #[tokio::test]
+async fn a_new_connection_has_phases_whatever_becomes_of_the_hit() {
+    async fn check(answer: &'static str, expect: Option<Reason>, hears: bool) {
+        let (address, _) = server(move |_, mut stream| {
+            while read_head(&stream).is_some() {
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let target = target(address, "timeout = \"50ms\"");
+        let outcome = target.hit(0).await;
+        assert_eq!(outcome.failure.as_ref().map(|failure| failure.reason), expect, "{outcome:?}");
+        let phases = outcome.phases.unwrap();
+        assert!(phases.dns.is_none() && phases.connect.is_some() && phases.tls.is_none(), "{phases:?}");
+        assert_eq!(phases.first_byte.is_some(), hears, "{phases:?}");
+        match expect {
+            None => assert!(target.hit(1).await.phases.is_none(), "the same connection"),
+            Some(_) => assert!(outcome.failure.unwrap().detail.ends_with("in the request or its answer")),
+        }
+    }
+    check(OK, None, true).await;
+    check("", Some(Reason::Timeout), false).await;
+    check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Some(Reason::Timeout), true).await;
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let phases = target(nobody, "").hit(0).await.phases.unwrap();
+    assert_eq!(*phases, crate::target::Phases::default(), "one that came to nothing");
+}
+
+#[tokio::test]
 async fn an_idle_connection_that_the_server_closes_fails_no_hit() {
     for method in ["GET", "POST"] {
         let (tell, mut told) = mpsc::unbounded_channel();
@@ -404,8 +433,8 @@ async fn an_answer_before_the_request_is_out_counts_and_ends_the_connection() {
         told.recv().unwrap();
     });
     let mut settings = Settings::get(address, Duration::from_secs(10));
-    settings.method = hyper::Method::POST;
-    settings.body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    settings.asks[0].method = hyper::Method::POST;
+    settings.asks[0].body = Template::same(vec![b'x'; 32 << 20]);
     let target = HttpTarget::new(&settings).unwrap();
     for number in 0..2 {
         assert_failed(&target.hit(number).await, Reason::Status);
@@ -596,18 +625,24 @@ fn what_a_server_says_to_an_idle_connection_is_no_answer() {
         spawn_local(async move { kept.keep().await });
         let target = target(address, "").sharing(&wakeups);
         let mut sleeper = wakeups.sleeper();
-        // One after the other, with a wake-up each millisecond: the connection is soon one that is left.
-        for number in 0..50 {
-            let next = Instant::now() + Duration::from_millis(1);
-            let then = Some(next + Duration::from_millis(1));
-            sleeper.ring(Wake { then, ..Wake::at(next) }).await.unwrap();
-            assert_ok(&target.hit(number).await);
-        }
-        while told.try_recv().is_ok() {}
-        told.recv().await.unwrap();
-        // The next wake-up after it.
-        sleeper.ring(Wake::at(Instant::now() + Duration::from_millis(1))).await.unwrap();
-        assert_ok(&target.hit(50).await);
+        // A wake-up each millisecond: a connection that is used is soon one that is left.
+        spawn_local(async move {
+            let begin = Instant::now();
+            let tick = |number| begin + Duration::from_millis(1) * number;
+            for number in 1..10_000 {
+                sleeper.ring(Wake { then: Some(tick(number + 1)), ..Wake::at(tick(number)) }).await.unwrap();
+            }
+        });
+        // In a task of its own, as a thread's are: what it blocks on is polled before all others.
+        let hits = spawn_local(async move {
+            for number in 0..50 {
+                assert_ok(&target.hit(number).await);
+            }
+            while told.try_recv().is_ok() {}
+            told.recv().await.unwrap();
+            assert_ok(&target.hit(50).await);
+        });
+        hits.await.unwrap();
     });
     assert!(accepted.load(Ordering::SeqCst) >= 2);
 }

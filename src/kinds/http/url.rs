@@ -52,6 +52,17 @@ impl Url {
         let authority = HeaderValue::from_str(authority.as_str()).ok()?;
         Some(Self { tls, host, port, authority, path: path.ok()? })
     }
+
+    /// What stands before its path.
+    pub fn origin(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", String::from_utf8_lossy(self.authority.as_bytes()))
+    }
+
+    /// Whether both are of one server: scheme, host and port.
+    pub fn is_of_the_server_of(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
 }
 
 #[cfg(test)]

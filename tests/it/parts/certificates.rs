@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 /// An authority that nobody trusts who isn't told to.
@@ -42,6 +42,8 @@ impl Authority {
     /// A certificate for `name`, a host name or an address, that holds from 2000 until the beginning of `until`.
     pub fn certify(&self, name: &str, until: i32) -> Certificate {
         let mut params = CertificateParams::new([name.to_owned()]).expect("it is a name");
+        // Who is called as its authority is would be taken for that.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().expect("a key can be made");

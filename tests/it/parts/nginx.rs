@@ -156,6 +156,11 @@ impl Nginx {
 }
 
 impl Hit {
+    /// The number of the connection that it came over.
+    pub fn connection(&self) -> &str {
+        self.line.split(' ').nth(2).unwrap_or_else(|| panic!("no connection in {:?}", self.line))
+    }
+
     fn read(line: &str) -> Self {
         let mut words = line.split(' ');
         let at = words.next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no time in {line:?}"));

@@ -21,6 +21,11 @@ pub fn detail(error: &io::Error) -> String {
     }
 }
 
+/// Whether what failed is TLS, not what is below it.
+pub fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).is_some()
+}
+
 fn of_tls(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 
 pub use authorities::Authorities;
-pub use detail::detail;
+pub use detail::{detail, is_of_tls};
 pub use identity::{Identity, NoIdentity};
 
 use super::settings::Settings;
@@ -21,10 +21,10 @@ use verifier::Verifier;
 /// What makes two ways to speak TLS one.
 #[derive(Debug, PartialEq)]
 struct Terms {
-    /// `None`: any certificate will do.
-    authorities: Option<Authorities>,
-    identity: Option<Arc<Identity>>,
     alpn: Vec<Vec<u8>>,
+    identity: Option<Arc<Identity>>,
+    /// `None`: any certificate will do. Compared last, as it is the largest.
+    authorities: Option<Authorities>,
 }
 
 /// The ways to speak TLS that are in use.
@@ -42,7 +42,7 @@ pub fn config(settings: &Settings, alpn: &[&[u8]]) -> anyhow::Result<Arc<ClientC
         (false, None) => Some(Authorities::of_the_system()?),
     };
     let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let terms = Terms { authorities, identity: settings.identity.clone(), alpn };
+    let terms = Terms { alpn, identity: settings.identity.clone(), authorities };
 
     let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     in_use.retain(|(_, config)| config.strong_count() > 0);

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use h2::Error;
 use h2::Reason as Code;
 
-use crate::kinds::dial;
-use crate::kinds::http::connection::is_of_tls;
+use crate::kinds::dial::{self, is_of_tls};
 use crate::target::{Failure, Reason};
 
 /// How often a request may be sent that comes too late, as the connection has ended or the server has said that it leaves

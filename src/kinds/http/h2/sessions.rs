@@ -266,6 +266,11 @@ impl Drop for Turn {
 }
 
 impl Place {
+    /// The connection itself.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// What goes over the connection's socket.
     pub fn traffic(&self) -> &Rc<Traffic> {
         &self.session.traffic

@@ -35,8 +35,8 @@ impl Translated {
 }
 
 /// Whether this `Host` is one that HTTP/2 can ask for.
-pub fn can_be_asked(host: &HeaderValue) -> bool {
-    Authority::try_from(host.as_bytes()).is_ok()
+pub fn can_be_asked(host: &[u8]) -> bool {
+    Authority::try_from(host).is_ok()
 }
 
 fn translate(head: &[u8], tls: bool) -> Option<Request<()>> {

@@ -1,0 +1,88 @@
+//! Which file a command's first word names, and whether it can be trusted.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, eaccess};
+
+use crate::trust::{self, Distrust};
+
+/// Why a program isn't executed: what was seen, and what would be right.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// What was seen, after "the program that … names".
+    pub seen: String,
+    /// What would be right.
+    pub right: &'static str,
+}
+
+/// The file of `program`: one with a slash in it is relative to `folder`, another is looked for in the folders of
+/// `path`, as a shell does.
+///
+/// # Errors
+/// There is none, or none that can be executed and nobody else may have put there.
+pub fn find(program: &str, folder: &Path, path: &str) -> Result<PathBuf, Refused> {
+    let can_execute = |file: &Path| eaccess(file, AccessFlags::X_OK).is_ok();
+    let found = if program.contains('/') {
+        std::path::absolute(folder.join(program)).ok()
+    } else {
+        let folders = path.split(':').filter(|folder| folder.starts_with('/'));
+        folders.map(|folder| Path::new(folder).join(program)).find(|file| file.is_file() && can_execute(file))
+    };
+    let Some(file) = found else {
+        let (seen, right) = ("is in no folder of PATH", "give its whole path, or a PATH in \"env\"");
+        return Err(Refused { seen: seen.to_owned(), right });
+    };
+    trust::check_file(&file).map_err(|distrust| {
+        let right = match distrust {
+            Distrust::Missing => "a program was expected there",
+            _ => distrust.right(),
+        };
+        Refused { seen: distrust.to_string(), right }
+    })?;
+    if !can_execute(&file) {
+        let right = "it must be executable by the user canihaz runs as (chmod +x)";
+        return Err(Refused { seen: "cannot be executed".to_owned(), right });
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it_and_trusted_as_a_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, mode| {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        };
+        put("one/text", 0o644);
+        put("two/text", 0o755);
+        put("two/only", 0o711);
+        put("writable", 0o757);
+        fs::create_dir(folder.path().join("two/folder")).unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name).display().to_string());
+        let path = format!("relative:{one}:{two}");
+        let check = |program: &str, expect: Result<&str, &str>| {
+            let found = find(program, folder.path(), &path).map_err(|refused| refused.seen);
+            assert_eq!(found, expect.map(|file| folder.path().join(file)).map_err(ToOwned::to_owned), "{program}");
+        };
+        check("text", Ok("two/text"));
+        check("only", Ok("two/only"));
+        check("two/text", Ok("two/text"));
+        check("./two/text", Ok("two/text"));
+        check("none", Err("is in no folder of PATH"));
+        check("folder", Err("is in no folder of PATH"));
+        check("", Err("is in no folder of PATH"));
+        check("./none", Err("does not exist"));
+        check("./two/folder", Err("is a folder"));
+        check("one/text", Err("cannot be executed"));
+        check("./writable", Err("may be written by others"));
+    }
+}
