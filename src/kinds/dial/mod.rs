@@ -34,7 +34,7 @@ pub use pool::{Idle, Pool};
 pub use settings::{Settings, Way, socket_path};
 pub use stream::Stream;
 pub use tls::{detail, is_of_tls};
-pub use traffic::{Tally, Traffic};
+pub use traffic::{Doing, Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};
 use crate::wakeups::Wakeups;
@@ -42,7 +42,6 @@ use names::Names;
 use proxy::Proxy;
 use socket::{Collector, Connected, Socket};
 use stamps::Stamps;
-use traffic::Doing;
 
 // What types can say of it.
 pub use proxy::KEYS as PROXY_KEYS;

@@ -20,7 +20,6 @@ pub enum Stream {
 
 impl Stream {
     /// The protocol that was agreed on by ALPN, where one was.
-    #[allow(dead_code, reason = "no kind offers more than one protocol yet")]
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Plain(_) => None,

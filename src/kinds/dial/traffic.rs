@@ -62,6 +62,8 @@ pub enum Doing {
     /// It has a connection.
     #[default]
     Asking,
+    /// Waiting for a connection that another hit opens.
+    Waiting,
     /// Finding out where to connect to.
     LookingUp,
     /// Getting there.
@@ -147,6 +149,7 @@ impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asking => f.write_str("in the request or its answer"),
+            Self::Waiting => f.write_str("waiting for a connection that another hit opens"),
             Self::LookingUp => f.write_str("while looking up the name"),
             Self::Connecting(address) => write!(f, "while connecting to {address}"),
             Self::ConnectingHere => f.write_str("while connecting to the socket"),

@@ -118,6 +118,7 @@ impl Drop for Filled<'_> {
 mod tests {
     use std::path::Path;
 
+    use super::super::h2::Translated;
     use super::*;
     use crate::keys;
     use crate::kinds::http::Settings;
@@ -181,7 +182,7 @@ mod tests {
         let form =
             form("method = \"POST\"\nbody = \"{{n}}\"\nkeep_alive = false\nheaders = { X-N = \"{{n}}\", A = \"b\" }\n");
         let filled = form.fill(12, &Source::new(None));
-        let request = filled.h2(true).unwrap();
+        let request = Translated::default().head(&filled.head, true).unwrap();
         assert_eq!((request.method(), request.uri().to_string().as_str()), (&Method::POST, "https://host/a/12?b=c"));
         let headers: Vec<_> =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT_ENCODING, COOKIE};
+use hyper::header::{ACCEPT_ENCODING, COOKIE, HOST};
 
 use super::ask::{Ask, Base, Said};
 use super::follow::Redirects;
+use super::h2;
 use super::rows::Rows;
 use super::template::{Columns, Template};
 use super::turns::MAX_REQUESTS;
@@ -25,6 +26,11 @@ pub const KEYS: &[Key] = &[
     Key { name: "csv", meaning: "a file of values, up to 64 MiB, of which each hit has a row", default: "none" },
     Key { name: "csv_order", meaning: "which row: that of the hit's number, or any", default: "turn" },
     Key { name: "keep_alive", meaning: "`false`: a new connection for each hit", default: "`true`" },
+    Key {
+        name: "http2",
+        meaning: "whether HTTP/2 is spoken: where an https server agrees, never, or always, also in the clear",
+        default: "`\"alpn\"`",
+    },
     Key {
         name: "cookies",
         meaning: "`true`: each connection keeps its cookies; not with `keep_alive = false` or a header `Cookie`",
@@ -48,12 +54,41 @@ pub struct Settings {
     pub timeout: Duration,
     /// Whether a connection is used again.
     pub keep_alive: bool,
+    /// Whether HTTP/2 is spoken.
+    pub http2: Http2,
     /// How far redirects are followed.
     pub redirects: Redirects,
     /// Whether each connection keeps cookies.
     pub cookies: bool,
     /// How connections are got.
     pub dial: dial::Settings,
+}
+
+/// When HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Http2 {
+    /// Where a server chooses it in the TLS handshake; HTTP/1.1 elsewhere, and in the clear.
+    #[default]
+    Alpn,
+    /// Never.
+    Never,
+    /// Always: a server that doesn't speak it fails the hits.
+    PriorKnowledge,
+}
+
+impl Http2 {
+    /// The values of the key `http2`.
+    const NAMES: &[(&str, Self)] =
+        &[("alpn", Self::Alpn), ("never", Self::Never), ("prior-knowledge", Self::PriorKnowledge)];
+
+    /// Whether it may be spoken to a server over `tls`, or in the clear.
+    pub const fn may_be_spoken(self, tls: bool) -> bool {
+        match self {
+            Self::Alpn => tls,
+            Self::Never => false,
+            Self::PriorKnowledge => true,
+        }
+    }
 }
 
 impl Settings {
@@ -70,25 +105,27 @@ impl Settings {
             keys.refuse_key("csv_order", "an order and no key \"csv\"", "the file that has the rows");
         }
         let keep_alive = keys.boolean("keep_alive").unwrap_or(true);
+        let http2 = keys.choice("http2", Http2::NAMES).unwrap_or_default();
         let timeout = timeout(keys);
         let redirects = Redirects::read(keys);
         let dial = dial::Settings::read_with_proxy(keys);
         let asks = asks(keys, columns, keep_alive);
         let cookies = cookies(keys, asks.as_deref().unwrap_or_default(), keep_alive);
         let compressed = compressed(keys, asks.as_deref().unwrap_or_default());
+        check_http2(keys, http2, asks.as_deref().unwrap_or_default(), &dial);
         let mut asks = asks.filter(|_| keys.is_sound())?;
         for ask in asks.iter_mut().filter(|_| compressed) {
             ask.headers.insert(ACCEPT_ENCODING, Template::same("gzip, br"));
         }
         let table = rows.flatten().map(|rows| Table { rows: Arc::new(rows), order: order.unwrap_or_default() });
-        Some(Self { asks, table, timeout, keep_alive, redirects, cookies, dial })
+        Some(Self { asks, table, timeout, keep_alive, http2, redirects, cookies, dial })
     }
 
     /// A plain GET of `/` from `address`.
     pub fn get(address: SocketAddr, timeout: Duration) -> Self {
         let dial = dial::Settings::default();
         let (asks, redirects) = (vec![Ask::get(address)], Redirects::default());
-        Self { asks, table: None, timeout, keep_alive: true, redirects, cookies: false, dial }
+        Self { asks, table: None, timeout, keep_alive: true, http2: Http2::Never, redirects, cookies: false, dial }
     }
 }
 
@@ -140,6 +177,19 @@ fn asks(keys: &mut Keys<'_>, columns: Columns<'_>, keep_alive: bool) -> Option<V
     }
     let list = list?;
     list.into_iter().map(|one| one.ask_under(&said, keep_alive)).collect()
+}
+
+/// Refuses what HTTP/2 can't do, where it may be spoken.
+fn check_http2(keys: &mut Keys<'_>, http2: Http2, asks: &[Ask], dial: &dial::Settings) {
+    let spoken = asks.iter().filter(|ask| http2.may_be_spoken(ask.url.tls));
+    // One that changes by hit is told by the hit.
+    let host = |ask: &Ask| ask.headers.get(HOST).and_then(Template::as_same);
+    if spoken.filter_map(host).any(|host| !h2::can_be_asked(&host)) {
+        keys.refuse_key("headers", "the value of header \"Host\"", "a host that HTTP/2 can ask for, as in \"host:81\"");
+    }
+    if http2 == Http2::PriorKnowledge && dial.proxy().is_some() && asks.iter().any(|ask| !ask.url.tls) {
+        keys.refuse_key("http2", "\"prior-knowledge\" through a proxy in the clear", "an https url, or no proxy");
+    }
 }
 
 /// Whether cookies are kept, each connection's for itself.

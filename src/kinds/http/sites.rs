@@ -78,13 +78,14 @@ impl Sites {
 mod tests {
     use std::time::Duration;
 
+    use super::super::settings::Http2;
     use super::*;
     use crate::kinds::dial::{self, Sharing};
 
     #[test]
     fn so_many_servers_are_remembered() {
         let (timeout, dial, sharing) = (Duration::from_secs(1), dial::Settings::default(), Sharing::default());
-        let sites = Sites::new(Terms { timeout, keep_alive: true, dial, sharing });
+        let sites = Sites::new(Terms { timeout, keep_alive: true, http2: Http2::Never, dial, sharing });
         let url = |port: usize| Url::parse(&format!("http://host:{}/", port + 1)).unwrap();
         for port in 0..MAX_SITES + 10 {
             let first = sites.site(&url(port)).unwrap();

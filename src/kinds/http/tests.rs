@@ -1,6 +1,7 @@
 //! Hits on little servers that do one thing each, right or wrong.
 
 mod follow;
+mod h2;
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
