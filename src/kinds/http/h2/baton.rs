@@ -20,6 +20,17 @@ struct Held {
 }
 
 impl Baton {
+    /// A hit comes that is polled with this waker; true when it has to see to what there is to do, as nobody else is there.
+    pub fn enroll(&self, hit: u64, waker: &Waker) -> bool {
+        let mut held = self.held();
+        let is_first = held.hits.is_empty();
+        let before = held.hits.insert(hit, waker.clone());
+        let is_its = is_first && held.is_up;
+        drop(held);
+        drop(before);
+        is_its
+    }
+
     /// A hit is polled with this waker; true when the connection is its to drive.
     pub fn attend(&self, hit: u64, waker: &Waker) -> bool {
         let mut held = self.held();
@@ -103,14 +114,18 @@ mod tests {
 
         // With nobody there it waits for whoever comes.
         baton.wake_by_ref();
-        assert!(baton.attend(1, &first));
-        assert!(!baton.attend(1, &first) && !baton.attend(2, &second));
+        assert!(baton.enroll(1, &first) && baton.attend(1, &first));
+        assert!(!baton.attend(1, &first) && !baton.enroll(2, &second));
         assert_eq!(woken(), (0, 0));
 
         // The one that came first is woken, once, and has it; another that is polled before takes it.
         baton.wake_by_ref();
         baton.wake_by_ref();
         assert_eq!(woken(), (1, 0));
+        assert!(!baton.enroll(3, &second), "somebody was woken");
+        assert!(!baton.leave(3));
+        assert_eq!(woken(), (1, 0));
+        baton.wake_by_ref();
         assert!(baton.attend(2, &second));
         assert!(!baton.attend(1, &first));
 

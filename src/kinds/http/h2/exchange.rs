@@ -50,12 +50,18 @@ pub async fn ask(
     body: Bytes,
     judge: &Judge,
 ) -> Result<(Answered, Option<Instant>), Lost> {
-    let (response, stream) = place.request(head, body.is_empty())?;
-    let sending = (!body.is_empty()).then_some((stream, body));
-    let receiving = Receiving::Head(response);
-    let mut exchange = Exchange { sending, receiving, head: Head::default(), first: None };
+    poll_fn(|cx| {
+        place.enroll(cx);
+        Poll::Ready(())
+    })
+    .await;
+    let mut exchange = Exchange::begin(place, head, body)?;
+    // With others on the connection it is sent with what they send now, by the one that is woken for that.
+    let mut is_sent_with_others = !place.is_alone();
     let over = poll_fn(|cx| {
-        place.attend(cx);
+        if !std::mem::take(&mut is_sent_with_others) {
+            place.attend(cx);
+        }
         exchange.poll(cx, place, judge)
     })
     .await?;
@@ -68,6 +74,12 @@ pub async fn ask(
 }
 
 impl<'a> Exchange<'a> {
+    fn begin(place: &Place, head: Request<()>, body: Bytes) -> Result<Self, Lost> {
+        let (response, stream) = place.request(head, body.is_empty())?;
+        let sending = (!body.is_empty()).then_some((stream, body));
+        Ok(Self { sending, receiving: Receiving::Head(response), head: Head::default(), first: None })
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, place: &Place, judge: &'a Judge) -> Poll<Result<Over, Lost>> {
         // A server may have answered before it has read everything.
         if let Some((stream, body)) = &mut self.sending

@@ -10,9 +10,9 @@ use h2::Reason as Code;
 use crate::kinds::dial::{self, is_of_tls};
 use crate::target::{Failure, Reason};
 
-/// How often a request may be sent again that a server has said it won't process as it leaves in peace: each time a
-/// connection's last requests are under way, and with a distant server many are.
-const MAX_LEAVES: u32 = 10;
+/// How often a request may be sent that comes too late, as the connection has ended or the server has said that it leaves
+/// in peace and won't process it: whenever one leaves requests are under way, and to a distant server many are.
+const MAX_LATE: u32 = 10;
 
 /// A request that got no answer.
 #[derive(Debug)]
@@ -39,31 +39,36 @@ pub enum Why {
     Reset(Code),
     /// What came is no HTTP/2, or no answer.
     Foreign(Error),
+    /// It can't be said in HTTP/2.
+    Unsayable(Error),
 }
 
 /// How often a request was sent again.
 #[derive(Debug, Default)]
 pub struct Again {
-    leaves: u32,
+    late: u32,
     refused: bool,
     lost: bool,
 }
 
 impl Again {
-    /// Whether a request is sent once more, over another connection: always where nothing was sent; ten times where the
-    /// server left in peace and has not processed it, once where it has refused it or left in anger; and once, if it is
-    /// idempotent, where a connection that was idle has ended without an answer.
+    /// Whether a request is sent once more, over another connection: ten times where nothing was sent, or the server left
+    /// in peace and has not processed it; once where it has refused it or left in anger; and once, if it is idempotent,
+    /// where a connection that was idle has ended without an answer.
     pub fn is_sent(&mut self, lost: &Lost, idempotent: bool) -> bool {
         let once = |was: &mut bool| !std::mem::replace(was, true);
         match &lost.why {
-            Why::NotProcessed(error) if error.reason() != Some(Code::NO_ERROR) => once(&mut self.refused),
-            Why::NotProcessed(_) => {
-                self.leaves += 1;
-                self.leaves <= MAX_LEAVES
-            }
+            Why::Foreign(_) | Why::Unsayable(_) => false,
             Why::Reset(Code::REFUSED_STREAM) => once(&mut self.refused),
-            Why::Closed | Why::Failed(_) if lost.was_idle => (lost.unsent || idempotent) && once(&mut self.lost),
-            Why::Closed | Why::Failed(_) | Why::Ended(_) | Why::Reset(_) | Why::Foreign(_) => false,
+            Why::Reset(_) => false,
+            Why::NotProcessed(error) if error.reason() != Some(Code::NO_ERROR) => once(&mut self.refused),
+            Why::Closed | Why::Failed(_) | Why::Ended(_) if !lost.unsent => {
+                lost.was_idle && idempotent && !matches!(lost.why, Why::Ended(_)) && once(&mut self.lost)
+            }
+            Why::NotProcessed(_) | Why::Closed | Why::Failed(_) | Why::Ended(_) => {
+                self.late += 1;
+                self.late <= MAX_LATE
+            }
         }
     }
 }
@@ -77,11 +82,6 @@ impl Lost {
     /// It was sent, or may have been, over a connection that was idle before or wasn't.
     pub const fn sent(why: Why, was_idle: bool) -> Self {
         Self { why, unsent: false, was_idle }
-    }
-
-    /// The same over a connection that was idle before, or wasn't.
-    pub fn over(self, was_idle: bool) -> Self {
-        Self { was_idle, ..self }
     }
 
     /// What it is counted as.
@@ -104,7 +104,7 @@ impl Lost {
             Why::NotProcessed(error) if error.reason() != Some(Code::NO_ERROR) => Reason::Protocol,
             Why::NotProcessed(_) => Reason::Other,
             Why::Reset(code) if finds_fault(*code) => Reason::Protocol,
-            Why::Reset(_) => Reason::Other,
+            Why::Reset(_) | Why::Unsayable(_) => Reason::Other,
             Why::Failed(error) if is_of_tls(error) => Reason::Tls,
             Why::Failed(_) | Why::Closed if self.unsent => Reason::Connect,
             Why::Failed(_) | Why::Closed => Reason::Other,
@@ -129,6 +129,7 @@ impl fmt::Display for Why {
             }
             Self::Reset(code) => write!(f, "the server has broken it off with RST_STREAM: {code:?} ({code})"),
             Self::Foreign(error) => write!(f, "what the server says is no good HTTP/2: {error}"),
+            Self::Unsayable(error) => write!(f, "the request can't be said in HTTP/2: {error}"),
         }
     }
 }

@@ -107,6 +107,13 @@ impl Session {
         }
     }
 
+    /// The hit of this number is polled for the first time. From now on it may be woken to drive the connection.
+    pub fn enroll(&self, number: u64, cx: &Context<'_>) {
+        if self.baton.enroll(number, cx.waker()) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// The hit of this number is polled: drives the connection where that is its turn.
     pub fn attend(&self, number: u64, cx: &Context<'_>) {
         if self.baton.attend(number, cx.waker()) {
@@ -118,15 +125,29 @@ impl Session {
     pub fn drive(&self) {
         let Ok(mut connection) = self.connection.try_borrow_mut() else { return };
         let polled = connection.as_mut().map(|open| Pin::new(open).poll(&mut Context::from_waker(&self.waker)));
-        if let Some(Poll::Ready(ended)) = polled {
-            *self.ended.borrow_mut() = ended.err();
-            *connection = None;
+        match polled {
+            Some(Poll::Ready(ended)) => {
+                *connection = None;
+                let mut known = self.ended.borrow_mut();
+                *known = known.take().or(ended.err());
+            }
+            // It is at its end: whether the server had said why is not told then.
+            Some(Poll::Pending) if self.failed.borrow().is_some() => *self.ended.borrow_mut() = self.told(),
+            Some(Poll::Pending) | None => {}
         }
     }
 
-    /// Whether no hit is on it.
-    pub const fn is_idle(&self) -> bool {
-        self.hits.get() == 0
+    /// What the server has said why it leaves, if not in peace.
+    fn told(&self) -> Option<Error> {
+        let mut requests = self.requests.borrow_mut();
+        let ready = requests.as_mut()?.poll_ready(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Err(error)) = ready else { return None };
+        (error.is_go_away() && error.reason() != Some(h2::Reason::NO_ERROR)).then_some(error)
+    }
+
+    /// How many hits are on it.
+    pub const fn hits(&self) -> usize {
+        self.hits.get()
     }
 
     /// Whether more requests can be sent, as far as is known: not after an error, nor when the server has begun to leave.
@@ -180,7 +201,7 @@ impl Session {
             }
             return self.failed.borrow().clone().map_or(Why::Closed, Why::Failed);
         }
-        Why::Foreign(error)
+        if error.is_library() { Why::Foreign(error) } else { Why::Unsayable(error) }
     }
 }
 

@@ -148,7 +148,7 @@ impl Sessions {
         let mut at = 0;
         loop {
             let session = Rc::clone(self.0.listed.borrow().get(at)?);
-            if session.is_idle() {
+            if session.hits() == 0 {
                 // Nobody has looked for what came meanwhile.
                 session.drive();
             }
@@ -171,7 +171,7 @@ impl Sessions {
     fn unlist(&self, session: &Rc<Session>) {
         self.0.listed.borrow_mut().retain(|listed| !Rc::ptr_eq(listed, session));
         session.is_listed.set(false);
-        if session.is_idle() {
+        if session.hits() == 0 {
             session.close();
         }
     }
@@ -287,6 +287,16 @@ impl Place {
         }
     }
 
+    /// The hit is polled for the first time, and will send its request.
+    pub fn enroll(&self, cx: &Context<'_>) {
+        self.session.enroll(self.number, cx);
+    }
+
+    /// Whether no other hit is on the connection.
+    pub fn is_alone(&self) -> bool {
+        self.session.hits() < 2
+    }
+
     /// The hit is polled: drives the connection where that is its turn.
     pub fn attend(&self, cx: &Context<'_>) {
         self.session.attend(self.number, cx);
@@ -301,8 +311,7 @@ impl Place {
     /// # Errors
     /// Nothing of it was sent.
     pub fn request(&self, head: Request<()>, whole: bool) -> Result<(ResponseFuture, SendStream<Bytes>), Lost> {
-        // Whatever it was, the connection will take no other.
-        self.session.request(head, whole).map_err(|lost| lost.over(true))
+        self.session.request(head, whole)
     }
 
     /// The connection that it is on.
@@ -325,7 +334,7 @@ impl Mark {
 impl Drop for Place {
     fn drop(&mut self) {
         self.session.leave(self.number);
-        if !self.session.is_listed.get() && self.session.is_idle() {
+        if !self.session.is_listed.get() && self.session.hits() == 0 {
             self.session.close();
         }
         self.sessions.serve();
