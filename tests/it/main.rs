@@ -11,6 +11,7 @@ mod exits;
 mod faults;
 mod follow;
 mod http;
+mod http2;
 mod idle;
 mod library;
 mod minute;

@@ -104,7 +104,8 @@ impl HttpTarget {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let sharing = Sharing::default();
         let (timeout, keep_alive, dial) = (settings.timeout, settings.keep_alive, settings.dial.clone());
-        let sites = Sites::new(Terms { timeout, keep_alive, http2: settings.http2, dial, sharing: sharing.clone() });
+        let http2 = settings.http2;
+        let sites = Sites::new(Terms { timeout, keep_alive, http2, dial, sharing: sharing.clone() });
         let errand = |ask: &Ask| {
             let form = Form::new(ask);
             let judge = Judge::new(&ask.expect).noting(settings.redirects.most > 0, settings.cookies);

@@ -110,9 +110,9 @@ impl Settings {
         let redirects = Redirects::read(keys);
         let dial = dial::Settings::read_with_proxy(keys);
         let asks = asks(keys, columns, keep_alive);
+        check_http2(keys, http2, asks.as_deref().unwrap_or_default(), &dial);
         let cookies = cookies(keys, asks.as_deref().unwrap_or_default(), keep_alive);
         let compressed = compressed(keys, asks.as_deref().unwrap_or_default());
-        check_http2(keys, http2, asks.as_deref().unwrap_or_default(), &dial);
         let mut asks = asks.filter(|_| keys.is_sound())?;
         for ask in asks.iter_mut().filter(|_| compressed) {
             ask.headers.insert(ACCEPT_ENCODING, Template::same("gzip, br"));
@@ -125,7 +125,8 @@ impl Settings {
     pub fn get(address: SocketAddr, timeout: Duration) -> Self {
         let dial = dial::Settings::default();
         let (asks, redirects) = (vec![Ask::get(address)], Redirects::default());
-        Self { asks, table: None, timeout, keep_alive: true, http2: Http2::Never, redirects, cookies: false, dial }
+        let http2 = Http2::Never;
+        Self { asks, table: None, timeout, keep_alive: true, http2, redirects, cookies: false, dial }
     }
 }
 
@@ -181,14 +182,16 @@ fn asks(keys: &mut Keys<'_>, columns: Columns<'_>, keep_alive: bool) -> Option<V
 
 /// Refuses what HTTP/2 can't do, where it may be spoken.
 fn check_http2(keys: &mut Keys<'_>, http2: Http2, asks: &[Ask], dial: &dial::Settings) {
-    let spoken = asks.iter().filter(|ask| http2.may_be_spoken(ask.url.tls));
-    // One that changes by hit is told by the hit.
+    // A template's host is seen when it is asked for.
     let host = |ask: &Ask| ask.headers.get(HOST).and_then(Template::as_same);
-    if spoken.filter_map(host).any(|host| !h2::can_be_asked(&host)) {
-        keys.refuse_key("headers", "the value of header \"Host\"", "a host that HTTP/2 can ask for, as in \"host:81\"");
+    let is_wrong =
+        |ask: &Ask| http2.may_be_spoken(ask.url.tls) && !host(ask).is_none_or(|host| h2::can_be_asked(&host));
+    if asks.iter().any(is_wrong) {
+        let right = "a host that HTTP/2 can ask for, as in \"host:81\"; or http2 = \"never\"";
+        keys.refuse_key("headers", "the value of header \"Host\"", right);
     }
     if http2 == Http2::PriorKnowledge && dial.proxy().is_some() && asks.iter().any(|ask| !ask.url.tls) {
-        keys.refuse_key("http2", "\"prior-knowledge\" through a proxy in the clear", "an https url, or no proxy");
+        keys.refuse_key("http2", "\"prior-knowledge\" through a proxy in the clear", "https, or no proxy");
     }
 }
 
@@ -282,6 +285,9 @@ mod tests {
         check("body = \"x\"\nbody_file = \"/dev/null\"", "the file \"body_file\" names is a device");
         check("timeout = \"51s\"", "from 1ms to 50s");
         check("keep_alive = 1", "true or false");
+        check("http2 = \"h2\"", "\"alpn\" or \"never\" or \"prior-knowledge\"");
+        check("http2 = \"prior-knowledge\"\nproxy = \"http://proxy\"", "https, or no proxy");
+        check("http2 = \"prior-knowledge\"\nheaders = { Host = \"a b\" }", "a host that HTTP/2 can ask for");
         check("bearer_file = \"/nowhere\"", "does not exist");
         check("basic = { user = \"a\" }", "no key \"basic.password_file\"");
         check("expect = { status = [] }", "an empty list");

@@ -86,7 +86,7 @@ impl Site {
         let dialer = Dialer::new(&peer, &terms.dial, terms.timeout, terms.sharing.clone())?;
         let forward = Forward::new(url, &terms.dial);
         let is_only = terms.http2 == Http2::PriorKnowledge;
-        // With a proxy HTTP/1.1 is spoken, wherever a redirect may have led.
+        // A proxy that speaks to the server in our place is spoken to in HTTP/1.1.
         let shared = (terms.http2.may_be_spoken(url.tls) && forward.is_none()).then(|| {
             let (sessions, translated) = (Sessions::default(), Translated::default());
             Box::new(Shared { sessions, translated, tls: url.tls, is_only })
@@ -263,22 +263,25 @@ impl Shared {
         judge: &Judge,
         tally: &Tally,
     ) -> Result<Result<Answered, h2::Lost>, Failure> {
-        let Some(head) = place.dress(&request.head, |head| self.translated.head(head, self.tls)) else {
+        let translate = |head: &[u8]| self.translated.head(head, self.tls);
+        let Some(head) = place.session().dress(&request.head, translate) else {
             return Err(Failure::new(Reason::Other, "HTTP/2 can't ask for this Host"));
         };
         let _metered = tally.meter(place.traffic());
         // Left before that is counted.
         let place = place;
         let begin = Instant::now();
-        let asked = h2::ask(&place, head, request.body.bytes(), judge).await;
-        Ok(asked.map(|(answered, first)| {
-            tally.end(answered.ended);
-            if let Some(first) = first.filter(|_| is_new) {
+        let heard = |first: Instant| {
+            if is_new {
                 tally.first_byte(first.saturating_duration_since(begin));
             }
-            place.keep_cookies(answered.head.cookies(), path_of(&request.head), self.tls);
-            answered
-        }))
+        };
+        let asked = h2::ask(&place, head, request.body.bytes(), judge, heard).await;
+        if let Ok(answered) = &asked {
+            tally.end(answered.ended);
+            place.session().keep(answered.head.cookies(), path_of(&request.head), self.tls);
+        }
+        Ok(asked)
     }
 }
 

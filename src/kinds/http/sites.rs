@@ -78,9 +78,9 @@ impl Sites {
 mod tests {
     use std::time::Duration;
 
-    use super::super::settings::Http2;
     use super::*;
     use crate::kinds::dial::{self, Sharing};
+    use crate::kinds::http::Http2;
 
     #[test]
     fn so_many_servers_are_remembered() {

@@ -23,6 +23,7 @@ pub struct Nginx {
     folder: TempDir,
     port: u16,
     tls_port: Option<u16>,
+    http2_port: Option<u16>,
 }
 
 /// A line of the access log.
@@ -53,6 +54,17 @@ impl Nginx {
     /// Starts it so that it speaks TLS too, with a certificate for 127.0.0.1 that is its own authority.
     #[track_caller]
     pub fn with_tls() -> Self {
+        Self::with_tls_and("", None)
+    }
+
+    /// The same, but HTTP/2 over TLS, and in the clear on a port of its own, with more lines in its `server` block.
+    #[track_caller]
+    pub fn with_http2(more: &str) -> Self {
+        Self::with_tls_and(more, Some(server::free_tcp_port()))
+    }
+
+    #[track_caller]
+    fn with_tls_and(more: &str, http2_port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=canihaz-tests"])
@@ -63,11 +75,13 @@ impl Nginx {
             .expect("openssl starts");
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         let tls_port = server::free_tcp_port();
+        let http2 = http2_port.map_or("", |_| "http2");
+        let clear = http2_port.map_or(String::new(), |port| format!("listen 127.0.0.1:{port} http2;"));
         let more = format!(
-            "listen 127.0.0.1:{tls_port} ssl; ssl_certificate {0}/certificate.pem; ssl_certificate_key {0}/key.pem;",
+            "{more} {clear} listen 127.0.0.1:{tls_port} ssl {http2}; ssl_certificate {0}/certificate.pem; ssl_certificate_key {0}/key.pem;",
             folder.path().display()
         );
-        Self::in_folder(folder, &more, Some(tls_port))
+        Self { http2_port, ..Self::in_folder(folder, &more, Some(tls_port)) }
     }
 
     #[track_caller]
@@ -101,7 +115,7 @@ impl Nginx {
             command.arg("-p").arg(&path).arg("-e").arg(path.join("error.log")).arg("-c").arg(config);
             (command, port)
         });
-        Self { _server: server, folder, port, tls_port }
+        Self { _server: server, folder, port, tls_port, http2_port: None }
     }
 
     /// The address of `path` here.
@@ -112,6 +126,11 @@ impl Nginx {
     /// The address of `path` here over TLS.
     pub fn tls_url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.tls_port.expect("started with_tls"))
+    }
+
+    /// The address of `path` here by HTTP/2 in the clear.
+    pub fn http2_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http2_port.expect("started with_http2"))
     }
 
     /// The certificate that it shows, which is also its authority.

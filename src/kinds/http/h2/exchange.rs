@@ -23,8 +23,6 @@ struct Exchange<'a> {
     sending: Option<(SendStream<Bytes>, Bytes)>,
     receiving: Receiving<'a>,
     head: Head,
-    /// When the first byte came.
-    first: Option<Instant>,
 }
 
 enum Receiving<'a> {
@@ -40,7 +38,7 @@ enum Over {
     CutOff(Option<Failure>),
 }
 
-/// Sends a request and reads its answer to the end, judging it; says, too, when the first of it came.
+/// Sends a request and reads its answer to the end, judging it; `heard` is told when its head came.
 ///
 /// # Errors
 /// There was no answer.
@@ -49,7 +47,8 @@ pub async fn ask(
     head: Request<()>,
     body: Bytes,
     judge: &Judge,
-) -> Result<(Answered, Option<Instant>), Lost> {
+    heard: impl Fn(Instant),
+) -> Result<Answered, Lost> {
     poll_fn(|cx| {
         place.enroll(cx);
         Poll::Ready(())
@@ -62,25 +61,31 @@ pub async fn ask(
         if !std::mem::take(&mut is_sent_with_others) {
             place.attend(cx);
         }
-        exchange.poll(cx, place, judge)
+        exchange.poll(cx, place, judge, &heard)
     })
     .await?;
     let (failure, ended) = match over {
         Over::Answer(failure) => (failure, place.traffic().arrived.get()),
         Over::CutOff(failure) => (failure, None),
     };
-    let Exchange { head, first, .. } = exchange;
-    Ok((Answered { failure, head, persists: true, ended }, first))
+    let Exchange { head, .. } = exchange;
+    Ok(Answered { failure, head, persists: true, ended })
 }
 
 impl<'a> Exchange<'a> {
     fn begin(place: &Place, head: Request<()>, body: Bytes) -> Result<Self, Lost> {
         let (response, stream) = place.request(head, body.is_empty())?;
         let sending = (!body.is_empty()).then_some((stream, body));
-        Ok(Self { sending, receiving: Receiving::Head(response), head: Head::default(), first: None })
+        Ok(Self { sending, receiving: Receiving::Head(response), head: Head::default() })
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, place: &Place, judge: &'a Judge) -> Poll<Result<Over, Lost>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: &Place,
+        judge: &'a Judge,
+        heard: &impl Fn(Instant),
+    ) -> Poll<Result<Over, Lost>> {
         // A server may have answered before it has read everything.
         if let Some((stream, body)) = &mut self.sending
             && poll_send(stream, body, cx).is_ready()
@@ -94,7 +99,7 @@ impl<'a> Exchange<'a> {
                         Ok(response) => Response::into_parts(response),
                         Err(error) => return Poll::Ready(Err(place.lost(error))),
                     };
-                    self.first = place.traffic().arrived.get();
+                    place.traffic().arrived.get().into_iter().for_each(heard);
                     self.head = judge.head(parts.status.as_u16());
                     for (name, value) in &parts.headers {
                         self.head.note(name.as_str(), value.as_bytes());

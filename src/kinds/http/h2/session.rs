@@ -17,7 +17,7 @@ use super::baton::Baton;
 use super::lost::{Lost, Why};
 use super::wire::{Failed, Wire};
 use crate::kinds::dial::{Stream, Traffic};
-use crate::kinds::http::cookies::Jar;
+use crate::kinds::http::cookies::{Jar, Now};
 
 /// How many requests may be on their way before the server has said how many may, as RFC 9113 has it at the least.
 pub const UNTOLD: usize = 100;
@@ -35,14 +35,14 @@ pub struct Session {
     pub traffic: Rc<Traffic>,
     /// Whether new hits come here.
     pub is_listed: Cell<bool>,
-    /// The cookies that came over it, where they are kept.
-    pub jar: RefCell<Option<Box<Jar>>>,
     requests: RefCell<Option<SendRequest<Bytes>>>,
     /// `None` when it is over.
     connection: RefCell<Option<Connection<Wire, Bytes>>>,
     /// What it ended with, other than the server's leave.
     ended: RefCell<Option<Error>>,
     failed: Failed,
+    /// The cookies that came over it, where they are kept.
+    jar: RefCell<Option<Box<Jar>>>,
     baton: Arc<Baton>,
     waker: Waker,
     /// The hits that are on it, and those that were.
@@ -80,11 +80,11 @@ impl Session {
         Ok(Self {
             traffic,
             is_listed: Cell::new(false),
-            jar: RefCell::default(),
             requests: RefCell::new(Some(requests)),
             connection: RefCell::new(Some(connection)),
             ended: RefCell::default(),
             failed,
+            jar: RefCell::default(),
             baton,
             waker,
             hits: Cell::default(),
@@ -165,6 +165,21 @@ impl Session {
     /// Whether there may be one more.
     pub fn has_room(&self) -> bool {
         self.hits.get() < self.limit()
+    }
+
+    /// What `look` makes of a request's head with the cookies in it that belong to it.
+    pub fn dress<T>(&self, head: &[u8], look: impl FnOnce(&[u8]) -> T) -> T {
+        match &mut *self.jar.borrow_mut() {
+            Some(jar) => look(jar.dress(head, Now::read())),
+            None => look(head),
+        }
+    }
+
+    /// Keeps the cookies that came with an answer to the request for `path`, over TLS or not.
+    pub fn keep(&self, cookies: &[Bytes], path: &[u8], tls: bool) {
+        if !cookies.is_empty() {
+            self.jar.borrow_mut().get_or_insert_default().take(cookies, path, tls, Now::read());
+        }
     }
 
     /// Takes a request to be sent, `whole` if no body follows.

@@ -19,7 +19,6 @@ use tokio::sync::oneshot::{self, Sender};
 use super::lost::Lost;
 use super::session::{Session, UNTOLD};
 use crate::kinds::dial::{Stream, Traffic};
-use crate::kinds::http::cookies::Now;
 use crate::target::Failure;
 
 /// The connections, of which clones are one.
@@ -267,24 +266,14 @@ impl Drop for Turn {
 }
 
 impl Place {
+    /// The connection itself.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// What goes over the connection's socket.
     pub fn traffic(&self) -> &Rc<Traffic> {
         &self.session.traffic
-    }
-
-    /// What `translate` makes of a request's head with the connection's cookies in it.
-    pub fn dress<T>(&self, head: &[u8], translate: impl FnOnce(&[u8]) -> T) -> T {
-        match &mut *self.session.jar.borrow_mut() {
-            Some(jar) => translate(jar.dress(head, Now::read())),
-            None => translate(head),
-        }
-    }
-
-    /// Keeps the cookies that came with an answer to the request for `path`, over TLS or not.
-    pub fn keep_cookies(&self, lines: &[Bytes], path: &[u8], tls: bool) {
-        if !lines.is_empty() {
-            self.session.jar.borrow_mut().get_or_insert_default().take(lines, path, tls, Now::read());
-        }
     }
 
     /// The hit is polled for the first time, and will send its request.
