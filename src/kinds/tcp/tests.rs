@@ -18,7 +18,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::fault::Fault;
 use crate::keys::Source;
-use crate::kinds::dial::served::{reset, server};
+use crate::kinds::dial::served::{close_with, reset, server};
 use crate::target::Reason;
 use crate::wakeups::{Alarm, Wake};
 
@@ -640,10 +640,12 @@ fn answers_are_left_until_the_next_wake_up_and_none_is_lost() {
     // Closes after every twentieth answer: those before it were left.
     let (address, accepted) = server(|_, mut stream| {
         thread::spawn(move || {
-            for _ in 0..20 {
+            for _ in 1..20 {
                 read_line(&stream).unwrap();
                 stream.write_all(b"+PONG\r\n").unwrap();
             }
+            read_line(&stream).unwrap();
+            close_with(stream, b"+PONG\r\n");
         });
     });
     share_wakeups(target(address, KEPT), 200);
