@@ -7,9 +7,10 @@
 //!
 //! Asked for are ten million hits a second, which is more than is held, and what a thread is trusted with.
 
+mod served;
+
 use std::cell::RefCell;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -46,7 +47,7 @@ impl Target for Nothing {
 }
 
 fn main() {
-    let address = serve();
+    let address = served::serve();
     println!("hits a second, median of {REPETITIONS}       1 thread            2 threads       ratio");
     println!("target       asked    held  lag p99       held  lag p99   (of held)");
     row("nothing", TOO_MUCH, at_nothing);
@@ -133,32 +134,6 @@ fn at_http(address: SocketAddr, threads: u32, rate: u64) -> Tally {
         interval.tallies.values().for_each(|tally| sum.merge(tally));
         if interval.last {
             return sum;
-        }
-    }
-}
-
-/// Answers whatever is asked with 200, a thread a connection.
-fn serve() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream));
-        }
-    });
-    address
-}
-
-fn answer(mut stream: TcpStream) -> Option<()> {
-    let mut buffer = [0; 4096];
-    let mut held = 0;
-    loop {
-        let read = stream.read(&mut buffer[held..]).ok().filter(|read| *read > 0)?;
-        held += read;
-        // A request at a time, and no body: it has come when its head has.
-        if buffer[..held].ends_with(b"\r\n\r\n") {
-            held = 0;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").ok()?;
         }
     }
 }

@@ -6,10 +6,10 @@
 //!
 //! What has to hold: a type without values pays nothing, and one with a value at most 1 µs a hit.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+mod served;
+
+use std::net::SocketAddr;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use canihaz::kinds::http::HttpTarget;
@@ -45,7 +45,7 @@ const TYPES: &[(&str, &str, &str)] = &[
 ];
 
 fn main() {
-    let address = serve();
+    let address = served::serve();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let rows: String = (0..ROWS).map(|row| format!("{row},somebody & {row}\n")).collect();
     std::fs::write(folder.path().join("users.csv"), format!("id,name\n{rows}")).expect("a file can be written");
@@ -102,31 +102,4 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Answers whatever is asked with 200, a thread a connection.
-fn serve() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream));
-        }
-    });
-    address
-}
-
-fn answer(mut stream: TcpStream) -> Option<()> {
-    let mut buffer = [0; 4096];
-    let mut held = 0;
-    loop {
-        let read = stream.read(&mut buffer[held..]).ok().filter(|read| *read > 0)?;
-        held += read;
-        // A request at a time, its body in the same write as its head.
-        let whole = |request: &[u8]| request.ends_with(b"\r\n\r\n") || request.ends_with(b"}");
-        if whole(&buffer[..held]) {
-            held = 0;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").ok()?;
-        }
-    }
 }

@@ -10,6 +10,7 @@ use nix::sys::socket::{Backlog, listen};
 
 use crate::parts::certificates::{Authority, Certificate};
 use crate::parts::clock::Clock;
+use crate::parts::frames;
 use crate::parts::odd::{Odd, drip, read_request, reset, wait_for_end};
 use crate::parts::preload::preload;
 use crate::parts::sandbox::Sandbox;
@@ -196,10 +197,51 @@ fn every_failure_has_its_right_reason() {
     table.odd("redirect-loop", Odd::answering(loops), "redirects = 3", "status");
     table.odd("wrong-text", Odd::answering(OK), "[expect]\nbody = \"fine\"", "body");
 
+    // HTTP/2.
+    let speaks = |server: fn(&mut TcpStream, u32) -> Option<()>| {
+        Odd::start(move |stream| {
+            stream.write_all(&frames::settings()).ok()?;
+            loop {
+                let asked = frames::read_request(stream)?;
+                server(stream, asked)?;
+            }
+        })
+    };
+    let knowing = "http2 = \"prior-knowledge\"";
+    let leaves = |stream: &mut TcpStream, _| {
+        stream.write_all(&frames::goaway(frames::ENHANCE_YOUR_CALM)).ok()?;
+        None
+    };
+    let goaway = speaks(leaves);
+    table.odd("goaway", goaway, knowing, "protocol");
+    let faulted = speaks(|stream, asked| stream.write_all(&frames::reset(asked, frames::PROTOCOL_ERROR)).ok());
+    table.odd("rst-stream-with-a-fault", faulted, knowing, "protocol");
+    let canceled = speaks(|stream, asked| stream.write_all(&frames::reset(asked, frames::CANCEL)).ok());
+    table.odd("rst-stream-without-one", canceled, knowing, "other");
+    let reset_in_body = speaks(|stream, asked| {
+        let frames = [frames::ok(asked), frames::data(asked, b"ok"), frames::reset(asked, frames::CANCEL)];
+        stream.write_all(&frames.concat()).ok()
+    });
+    table.odd("rst-stream-in-mid-body", reset_in_body, knowing, "body");
+    table.odd("not-http-2", Odd::start(|stream| stream.write_all(OK.as_bytes()).ok()), knowing, "protocol");
+    let only_http_1 = tls_server(&sound, None, &["http/1.1"]);
+    table.http("no-http-2-by-alpn", &format!("https://localhost:{}/", only_http_1.port()), knowing, "tls");
+    table.servers.push(only_http_1);
+
+    // The other kinds.
+    let kind = |kind: &str, more: &str| format!("kind = \"{kind}\"\n{more}\n");
+    let banner = Odd::start(|stream| stream.write_all(b"-ERR busy\r\n").ok());
+    let expects = format!("address = \"127.0.0.1:{}\"\n[expect]\ntext = \"+OK\"", banner.port());
+    table.rows.push(Row { name: "wrong-banner", of_type: kind("tcp", &expects), reason: "body" });
+    table.servers.push(banner);
+    table.rows.push(Row { name: "exit-1", of_type: kind("exec", "command = [\"false\"]"), reason: "exit" });
+    let sleeps = kind("exec", "command = [\"sleep\", \"9\"]");
+    table.rows.push(Row { name: "command-takes-long", of_type: sleeps, reason: "timeout" });
+
     // The minute's end.
     table.odd("cut", Odd::stuck_after(""), "timeout = \"10s\"\ngrace = \"0s\"", "deadline");
 
-    assert!(table.rows.len() >= 25, "{}", table.rows.len());
+    assert!(table.rows.len() >= 45, "{}", table.rows.len());
     table.check(&authority);
     // Of what was sent without an end, little was read.
     let most = read.load(Ordering::Relaxed);

@@ -8,6 +8,8 @@ mod host;
 mod names;
 mod pool;
 mod proxy;
+#[cfg(test)]
+pub mod served;
 mod settings;
 mod socket;
 mod stamps;

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -117,6 +117,9 @@ impl Socket {
             if self.may_be_left() {
                 self.leave()?;
             }
+            if !self.traffic.is_asked() && !self.traffic.asks_again.get() {
+                return self.look(buffer);
+            }
             let (received, stamp) = match &self.io {
                 Io::Watched(stream) => {
                     ready!(stream.poll_read_ready(cx))?;
@@ -168,13 +171,34 @@ impl Socket {
         }
     }
 
+    /// What has come unasked, or that it has ended, by the kernel's own word: neither what the reactor knows, nor what
+    /// was found in this wake-up, is new enough for what can't be asked again. Doesn't wait, and wakes nobody.
+    fn look(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let looked = match &self.io {
+            Io::Watched(stream) => receive(stream.as_raw_fd(), buffer, &mut self.control),
+            Io::Left(stream) => receive(stream.as_raw_fd(), buffer, &mut self.control),
+            Io::Unix(stream) => {
+                recv(stream.as_raw_fd(), buffer, MsgFlags::empty()).map(|n| (n, None)).map_err(Into::into)
+            }
+            Io::Gone => Err(ErrorKind::NotConnected.into()),
+        };
+        match looked {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            looked => {
+                let (received, stamp) = looked?;
+                self.arrived(received, stamp);
+                Poll::Ready(Ok(received))
+            }
+        }
+    }
+
     /// Whether a socket that was left is to be looked at: once a wake-up, and not before the first.
     fn is_due(&self) -> bool {
         let Some(Collector { wakeups, .. }) = &self.collector else { return true };
         let round = wakeups.round();
         let is_due = match self.traffic.is_asked() {
             true => round != self.asked.round,
-            false => !self.traffic.asks_again.get() || wakeups.woke().saturating_duration_since(self.asked.at) > FRESH,
+            false => wakeups.woke().saturating_duration_since(self.asked.at) > FRESH,
         };
         is_due && self.dry != Some(round)
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::target::Phases;
+use crate::target::{Failure, Outcome, Phases, Reason};
 
 /// What one connection moved and no hit has taken yet, in bytes.
 #[derive(Debug, Default)]
@@ -125,6 +125,14 @@ impl Tally {
         let phases = self.phases.get().unwrap_or_default();
         let first_byte = phases.first_byte.or(Some(after));
         self.phases.set(Some(Phases { first_byte, ..phases }));
+    }
+
+    /// What came of the hit, which was `done`, or not within `timeout`. To be asked when all is over that it counts.
+    pub fn outcome(&self, done: Option<Option<Failure>>, timeout: Duration) -> Outcome {
+        let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {timeout:?}, {}", self.doing())));
+        let failure = done.unwrap_or_else(late);
+        let (bytes_in, bytes_out, ended) = (self.received(), self.sent(), self.ended());
+        Outcome { failure, bytes_in, bytes_out, ended, phases: self.phases(), ..Outcome::default() }
     }
 
     /// Bytes received.

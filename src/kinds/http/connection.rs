@@ -96,8 +96,10 @@ impl Connection {
     /// Sends a request and reads its answer to the end, judging it.
     pub async fn ask(&mut self, request: &Request, judge: &Judge) -> Result<Answered, Lost> {
         let tls = matches!(self.stream, Stream::Tls(_));
+        // What TLS has taken may be at the server, also where it then failed: only the socket knows.
+        let before = self.traffic.sent.get();
         let mut answer = Answer::new(judge, request.is_head, &mut self.last);
-        let (over, sent, flushed, unwritable, heard) = {
+        let (over, flushed, unwritable, heard) = {
             let mut exchange = Exchange {
                 stream: &mut self.stream,
                 buffer: &mut self.buffer,
@@ -114,9 +116,9 @@ impl Connection {
                 traffic: &self.traffic,
             };
             let over = poll_fn(|cx| exchange.poll(cx)).await;
-            (over, exchange.sent, exchange.flushed, exchange.unwritable, exchange.heard)
+            (over, exchange.flushed, exchange.unwritable, exchange.heard)
         };
-        let lost = |why| Lost { why, unsent: sent == 0, unanswered: heard.is_none() };
+        let lost = |why| Lost { why, unsent: self.traffic.sent.get() == before, unanswered: heard.is_none() };
         let head = answer.take_head();
         let broken = |failure, head| Answered { failure, head, persists: false, ended: None };
         match over {

@@ -56,7 +56,7 @@ pub use values::{RowOrder, Table};
 pub use super::dial::{Host, Settings as DialSettings, Way};
 use super::dial::{Sharing, Tally};
 use crate::page::Key;
-use crate::target::{Failure, Outcome, Reason, Target};
+use crate::target::{Failure, Outcome, Target};
 use crate::wakeups::Wakeups;
 use expect::Judge;
 use follow::{Asked, Redirects};
@@ -163,12 +163,6 @@ impl Target for HttpTarget {
             let exchange = pin!(self.exchange(number, &tally));
             self.sharing.within(self.timeout, exchange).await
         };
-        let late = || {
-            let detail = format_args!("not done after {:?}, {}", self.timeout, tally.doing());
-            Some(Failure::new(Reason::Timeout, detail))
-        };
-        let failure = done.unwrap_or_else(late);
-        let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
-        Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }
+        tally.outcome(done, self.timeout)
     }
 }

@@ -22,27 +22,15 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::keys::Source;
+use crate::kinds::dial::served::server;
 use crate::pacer::{Arrivals, Pace, Pacer};
 use crate::recorder::Recorder;
 use crate::shift::{Shift, Terms, WhenBusy};
 use crate::summary;
+use crate::target::Reason;
 use crate::wakeups::{Alarm, Wake};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-/// Serves one connection after the other, each with its number, for as long as the tests run.
-fn server(serve: impl Fn(usize, TcpStream) + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&accepted);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            serve(count.fetch_add(1, Ordering::SeqCst), stream.unwrap());
-        }
-    });
-    (address, accepted)
-}
 
 /// Reads a request's head; `None` when the connection is closed.
 fn read_head(stream: impl Read) -> Option<String> {

@@ -27,7 +27,7 @@ pub use settings::{Settings, Step};
 
 use super::dial::{Dialer, Peer, Pool, Sharing, Tally, Traffic};
 use crate::page::Key;
-use crate::target::{Failure, Outcome, Reason, Target};
+use crate::target::{Failure, Outcome, Target};
 use crate::wakeups::Wakeups;
 use connection::{Broken, Connection};
 
@@ -136,12 +136,6 @@ impl Target for TcpTarget {
             let exchange = pin!(self.exchange(&tally));
             self.sharing.within(self.timeout, exchange).await
         };
-        let late = || {
-            let detail = format_args!("not done after {:?}, {}", self.timeout, tally.doing());
-            Some(Failure::new(Reason::Timeout, detail))
-        };
-        let failure = done.unwrap_or_else(late);
-        let (bytes_in, bytes_out, ended) = (tally.received(), tally.sent(), tally.ended());
-        Outcome { failure, bytes_in, bytes_out, ended, phases: tally.phases(), ..Outcome::default() }
+        tally.outcome(done, self.timeout)
     }
 }

@@ -1,14 +1,13 @@
 //! Hits on little servers that do one thing each, right or wrong.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
 use rustls::server::WebPkiClientVerifier;
@@ -19,24 +18,12 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::fault::Fault;
 use crate::keys::Source;
+use crate::kinds::dial::served::{close_with, reset, server};
+use crate::target::Reason;
 use crate::wakeups::{Alarm, Wake};
 
 const PING: &str = "send = \"PING\\r\\n\"\nexpect = { text = \"+PONG\\r\\n\" }\n";
 const KEPT: &str = "keep_alive = true\nsend = \"PING\\r\\n\"\nexpect = { text = \"+PONG\\r\\n\" }\n";
-
-/// Serves one connection after the other, each with its number, for as long as the tests run.
-fn server(serve: impl Fn(usize, TcpStream) + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&accepted);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            serve(count.fetch_add(1, Ordering::SeqCst), stream.unwrap());
-        }
-    });
-    (address, accepted)
-}
 
 /// Reads a line; `None` when the connection is closed.
 fn read_line(mut stream: impl Read) -> Option<String> {
@@ -55,12 +42,6 @@ fn read_line(mut stream: impl Read) -> Option<String> {
 fn wait_for_end(mut stream: impl Read) -> (bool, Vec<u8>) {
     let mut read = Vec::new();
     (stream.read_to_end(&mut read).is_ok(), read)
-}
-
-/// Closes with a reset.
-fn reset(stream: TcpStream) {
-    setsockopt(&stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
-    drop(stream);
 }
 
 /// Answers each line of each connection with what `answer` makes of it.
@@ -659,10 +640,12 @@ fn answers_are_left_until_the_next_wake_up_and_none_is_lost() {
     // Closes after every twentieth answer: those before it were left.
     let (address, accepted) = server(|_, mut stream| {
         thread::spawn(move || {
-            for _ in 0..20 {
+            for _ in 1..20 {
                 read_line(&stream).unwrap();
                 stream.write_all(b"+PONG\r\n").unwrap();
             }
+            read_line(&stream).unwrap();
+            close_with(stream, b"+PONG\r\n");
         });
     });
     share_wakeups(target(address, KEPT), 200);

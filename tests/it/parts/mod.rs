@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod clock;
 pub mod cron;
 pub mod deadline;
+pub mod frames;
 pub mod lines;
 pub mod namespace;
 pub mod nginx;
