@@ -63,7 +63,8 @@
 //!   [`marks`], [`reported`]
 //! - what is to run: [`plan`]
 //! - what hits: [`engine`], and on each of its threads a [`shift`] a test
-//! - what a hit does: [`kinds`], one file or folder each; what those share that hit over a network is in `kinds/dial`
+//! - what a hit does: [`kinds`], one file or folder each; what those share that hit over a network is in
+//!   `kinds/dial`; commands are started by the [`guard`], a process of its own
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`latency`]; and [`wakeups`]

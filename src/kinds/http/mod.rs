@@ -5,6 +5,7 @@
 //! nothing in it changes by hit, reads the answer to its end while judging it,
 //! and gives the connection back. Nothing is followed, decoded or kept that the
 //! type doesn't ask for.
+//!
 //! The future of the hit itself drives its connection; there are no other
 //! tasks, so a hit that is dropped takes its connection with it; over HTTP/2,
 //! where hits share connections, its stream.
