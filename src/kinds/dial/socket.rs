@@ -226,6 +226,7 @@ impl Socket {
         let is_soon = |collector: &Collector| collector.wakeups.is_soon();
         self.prompt >= PROMPT
             && !self.traffic.is_asked()
+            && !self.traffic.is_shared.get()
             && matches!(self.io, Io::Watched(_))
             && self.collector.as_ref().is_some_and(is_soon)
     }

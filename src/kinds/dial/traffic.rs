@@ -27,6 +27,8 @@ pub struct Traffic {
     /// Whether what comes next may be asked again where there is no answer: a connection that was used just now need
     /// not be looked at before it is used then.
     pub asks_again: Cell<bool>,
+    /// Whether several answers may be to come at once: such a socket is always watched.
+    pub is_shared: Cell<bool>,
 }
 
 impl Traffic {

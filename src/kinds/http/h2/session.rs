@@ -30,8 +30,7 @@ const BROKEN_OFF: usize = 1024;
 
 /// An open connection.
 pub struct Session {
-    /// What goes over its socket. It is never told that an answer was read to its end, as there may be others: such a
-    /// socket is always watched.
+    /// What goes over its socket.
     pub traffic: Rc<Traffic>,
     /// Whether new hits come here.
     pub is_listed: Cell<bool>,
@@ -57,6 +56,7 @@ impl Session {
     /// # Errors
     /// It can't be said.
     pub async fn begin(stream: Stream, traffic: Rc<Traffic>, limit: usize) -> Result<Self, Lost> {
+        traffic.is_shared.set(true);
         let failed = Failed::default();
         let mut builder = Builder::new();
         builder
@@ -119,6 +119,14 @@ impl Session {
         if self.baton.attend(number, cx.waker()) {
             self.drive();
         }
+    }
+
+    /// Looks for what has come while no hit was on it, by the kernel's own word.
+    pub fn look(&self) {
+        self.traffic.answered();
+        self.drive();
+        // From here on the reactor wakes whoever waits for an answer.
+        self.traffic.ask();
     }
 
     /// Sends and reads what there is to, without waiting.

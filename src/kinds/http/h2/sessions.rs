@@ -149,7 +149,7 @@ impl Sessions {
             let session = Rc::clone(self.0.listed.borrow().get(at)?);
             if session.hits() == 0 {
                 // Nobody has looked for what came meanwhile.
-                session.drive();
+                session.look();
             }
             if !session.is_open() {
                 self.unlist(&session);
