@@ -15,6 +15,8 @@ const END_HEADERS: u8 = 4;
 
 /// Codes of errors.
 pub const PROTOCOL_ERROR: u32 = 1;
+/// The server can't go on.
+pub const INTERNAL_ERROR: u32 = 2;
 /// The stream is no longer wanted.
 pub const CANCEL: u32 = 8;
 /// The client asks for too much.
@@ -27,7 +29,12 @@ pub fn settings() -> Vec<u8> {
 
 /// GOAWAY with a code; all streams may have been looked at.
 pub fn goaway(code: u32) -> Vec<u8> {
-    frame(GOAWAY, 0, 0, &[(u32::MAX >> 1).to_be_bytes(), code.to_be_bytes()].concat())
+    goaway_before(u32::MAX >> 1, code)
+}
+
+/// GOAWAY with a code, in which `stream` is the last that may have been looked at.
+pub fn goaway_before(stream: u32, code: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[stream.to_be_bytes(), code.to_be_bytes()].concat())
 }
 
 /// RST_STREAM of a stream, with a code.
