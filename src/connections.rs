@@ -38,7 +38,7 @@ use crate::target::Phases;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Connections {
-    /// Hits that opened a connection, or failed to.
+    /// Connections that were opened, whatever became of them then. (One that failed before has phases, too.)
     pub opened: u64,
     /// Looking up the name; `None` where no connection had to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,8 +57,8 @@ pub struct Connections {
 impl Connections {
     /// Counts a connection.
     pub fn record(&mut self, phases: &Phases) {
-        self.opened += 1;
         let Phases { dns, connect, tls, first_byte } = *phases;
+        self.opened += u64::from(connect.is_some());
         for (sum, time) in self.parts().into_iter().zip([dns, connect, tls, first_byte]) {
             if let Some(time) = time {
                 sum.get_or_insert_default().record(time);
@@ -113,7 +113,7 @@ mod tests {
         fn check(phases: Phases, expect: &[&str]) {
             let mut connections = Connections::default();
             connections.record(&phases);
-            assert_eq!(connections.opened, 1);
+            assert_eq!(connections.opened, u64::from(phases.connect.is_some()), "refused ones are none");
             let names: Vec<_> = connections.phases().map(|(name, _)| name).collect();
             assert_eq!(names, expect);
             assert!(connections.phases().all(|(_, times)| times.count() == 1));
