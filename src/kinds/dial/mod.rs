@@ -160,7 +160,8 @@ impl Dialer {
     /// For `dns`, `connect`, `tls`, or `timeout` where that takes longer than a connection may.
     pub async fn dial(&self, traffic: &Rc<Traffic>, tally: &Tally) -> Result<Stream, Failure> {
         let _metered = tally.meter(traffic);
-        let dialing = self.dial_phases(traffic, tally);
+        // Boxed, as it is large, and over long before the hit is.
+        let dialing = Box::pin(self.dial_phases(traffic, tally));
         let dialed = match self.is_bounded {
             true => self.sharing.within(self.timeout, dialing).await.unwrap_or_else(|| {
                 let detail = format_args!("no connection after {:?}, {}", self.timeout, tally.doing());
@@ -177,15 +178,15 @@ impl Dialer {
         let begin = Instant::now();
         let mut last = begin;
         let mut phases = Phases::default();
-        let is_first = tally.opened().get().is_none();
+        let is_first = tally.phases().is_none();
         if is_first {
-            tally.opened().set(Some(phases));
+            tally.open(phases);
         }
         let mut ended = |note: fn(&mut Phases, Duration)| {
             let now = Instant::now();
             note(&mut phases, now.duration_since(std::mem::replace(&mut last, now)));
             if is_first {
-                tally.opened().set(Some(phases));
+                tally.open(phases);
             }
         };
 

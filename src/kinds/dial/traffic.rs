@@ -3,7 +3,7 @@
 //! A connection counts into its own [`Traffic`]; a hit takes from there what
 //! was counted while it had the connection, however it ends.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ pub struct Tally {
     received: Cell<u64>,
     sent: Cell<u64>,
     ended: Cell<Option<Instant>>,
-    phases: Cell<Option<Phases>>,
+    phases: RefCell<Option<Box<Phases>>>,
     doing: Cell<Doing>,
 }
 
@@ -114,19 +114,17 @@ impl Tally {
     /// The phases of the connection that the hit has opened, as far as it has got with that; of several connections it
     /// is the first that counts.
     pub fn phases(&self) -> Option<Box<Phases>> {
-        self.phases.get().map(Box::new)
+        self.phases.borrow().clone()
     }
 
     /// The same, to be written by whoever opens it.
-    pub(super) const fn opened(&self) -> &Cell<Option<Phases>> {
-        &self.phases
+    pub(super) fn open(&self, phases: Phases) {
+        *self.phases.borrow_mut() = Some(Box::new(phases));
     }
 
     /// The first byte of an answer came so long after the first one was sent over a connection that was opened for it.
     pub fn first_byte(&self, after: Duration) {
-        let phases = self.phases.get().unwrap_or_default();
-        let first_byte = phases.first_byte.or(Some(after));
-        self.phases.set(Some(Phases { first_byte, ..phases }));
+        self.phases.borrow_mut().get_or_insert_default().first_byte.get_or_insert(after);
     }
 
     /// What came of the hit, which was `done`, or not within `timeout`. To be asked when all is over that it counts.
@@ -134,7 +132,7 @@ impl Tally {
         let late = || Some(Failure::new(Reason::Timeout, format_args!("not done after {timeout:?}, {}", self.doing())));
         let failure = done.unwrap_or_else(late);
         let (bytes_in, bytes_out, ended) = (self.received(), self.sent(), self.ended());
-        Outcome { failure, bytes_in, bytes_out, ended, phases: self.phases(), ..Outcome::default() }
+        Outcome { failure, bytes_in, bytes_out, ended, phases: self.phases.take(), ..Outcome::default() }
     }
 
     /// Bytes received.

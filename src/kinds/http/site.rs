@@ -64,6 +64,14 @@ enum Found {
     Http1(Option<(Stream, Rc<Traffic>)>),
 }
 
+/// A connection that was opened.
+enum Opened<'a> {
+    /// For one hit at a time, of which this is the first.
+    Own(Box<Connection>, FirstByte<'a>),
+    /// A place on one that speaks HTTP/2.
+    Shared(&'a Shared, Place),
+}
+
 /// Tells a hit, however it ends, how long the first byte over its new connection took.
 struct FirstByte<'a> {
     begin: Instant,
@@ -107,13 +115,18 @@ impl Site {
         }
         let mut idle = self.pool.take(request.idempotent).await;
         loop {
-            let was_idle = idle.is_some();
-            let asked = match idle.take() {
-                Some(connection) => self.ask_over(connection, request, judge, tally).await,
-                // Boxed, as it is large and seldom needed.
-                None => Box::pin(self.ask_anew(request, judge, tally)).await?,
+            let (connection, first_byte) = match idle.take() {
+                Some(connection) => (connection, None),
+                // Boxed, as it is large, seldom needed, and over before the server is asked.
+                None => match Box::pin(self.connect(tally)).await? {
+                    Opened::Own(connection, first_byte) => (connection, Some(first_byte)),
+                    Opened::Shared(shared, place) => {
+                        return Ok(Box::pin(shared.ask_over(place, true, request, judge, tally)).await??);
+                    }
+                },
             };
-            match asked {
+            let was_idle = first_byte.is_none();
+            match self.ask_over(connection, request, judge, tally).await {
                 Ok(answered) => return Ok(answered),
                 Err(lost) if was_idle && lost.unsent => {}
                 Err(lost) if was_idle && lost.unanswered && request.idempotent => {}
@@ -122,24 +135,22 @@ impl Site {
         }
     }
 
-    /// Asks over a new connection, the phases of which are kept.
-    async fn ask_anew(
-        &self,
-        request: &Request,
-        judge: &Judge,
-        tally: &Tally,
-    ) -> Result<Result<Answered, Lost>, Failure> {
+    /// Opens a connection, for a hit that took the server to speak HTTP/1.1.
+    async fn connect<'a>(&'a self, tally: &'a Tally) -> Result<Opened<'a>, Failure> {
         let traffic = Rc::new(Traffic::default());
         let stream = self.dialer.dial(&traffic, tally).await?;
-        if let Some(shared) = &self.shared
-            && stream.alpn() == Some(h2::ALPN)
-        {
-            // It has learned that since.
-            shared.sessions.speak_http_2();
-            let place = shared.sessions.alone(stream, traffic).await.map_err(Failure::from)?;
-            return Ok(Ok(shared.ask_over(place, true, request, judge, tally).await??));
+        match &self.shared {
+            Some(shared) if stream.alpn() == Some(h2::ALPN) => {
+                // It has learned that since.
+                shared.sessions.speak_http_2();
+                let place = shared.sessions.alone(stream, traffic).await?;
+                Ok(Opened::Shared(shared, place))
+            }
+            _ => {
+                let connection = Connection::new(stream, Rc::clone(&traffic));
+                Ok(Opened::Own(Box::new(connection), FirstByte { begin: Instant::now(), traffic, tally }))
+            }
         }
-        self.ask_first(stream, traffic, request, judge, tally).await
     }
 
     /// Asks over a connection that was opened for it.
