@@ -7,8 +7,12 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::stream::Stream;
 use super::traffic::Traffic;
 
 /// A connection that can wait for another hit.
@@ -16,8 +20,8 @@ pub trait Idle {
     /// What goes over its socket.
     fn traffic(&self) -> &Traffic;
 
-    /// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> bool;
+    /// What it goes over.
+    fn stream(&mut self) -> &mut Stream;
 }
 
 /// The idle connections to one origin. Boxed: a hit's future would be as large as all the connections that it moves.
@@ -31,7 +35,7 @@ impl<C: Idle> Pool<C> {
             let mut idle = self.0.borrow_mut();
             while let Some(mut connection) = idle.pop() {
                 connection.traffic().asks_again.set(asks_again);
-                if connection.poll_open(cx) {
+                if is_open(connection.stream(), cx) {
                     return Poll::Ready(Some(connection));
                 }
             }
@@ -44,6 +48,11 @@ impl<C: Idle> Pool<C> {
     pub fn put(&self, connection: Box<C>) {
         self.0.borrow_mut().push(connection);
     }
+}
+
+/// Whether it is still open as far as is known, without waiting: nothing is to come while nothing is asked.
+fn is_open(stream: &mut Stream, cx: &mut Context<'_>) -> bool {
+    Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut [0])).is_pending()
 }
 
 impl<C> Default for Pool<C> {

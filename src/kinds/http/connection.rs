@@ -150,9 +150,8 @@ impl Idle for Connection {
         &self.traffic
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 }
 
