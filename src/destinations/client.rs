@@ -72,10 +72,14 @@ fn tls(needed: bool) -> Result<ClientConfig, Error> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A server for tests that answers one request after another with `answers`, a connection each, and gives back the
-/// requests: head and body.
+/// A request that a server for tests was sent: its head and its body.
 #[cfg(test)]
-pub(super) fn serve(answers: &[&str]) -> (u16, std::thread::JoinHandle<Vec<(String, Vec<u8>)>>) {
+pub(super) type Request = (String, Vec<u8>);
+
+/// A server for tests that answers one request after another with `answers`, a connection each, and gives back the
+/// requests.
+#[cfg(test)]
+pub(super) fn serve(answers: &[&str]) -> (u16, std::thread::JoinHandle<Vec<Request>>) {
     use std::io::{BufRead, BufReader, Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();

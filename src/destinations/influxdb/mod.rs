@@ -213,10 +213,9 @@ fn read_api(keys: &mut Keys<'_>) -> Option<Api> {
         (true, false) => Some(Api::V1 { database: database?, retention_policy, consistency }),
         (false, true) => {
             let (org, bucket) = (keys.required("org", org), keys.required("bucket", bucket));
-            for key in [has_policy.then_some("retention_policy"), consistency.map(|_| "consistency")] {
-                if let Some(key) = key {
-                    keys.refuse_key(key, format!("\"{key}\" beside \"bucket\""), "it goes with \"database\"");
-                }
+            let strays = [("retention_policy", has_policy), ("consistency", consistency.is_some())];
+            for (key, _) in strays.into_iter().filter(|(_, is_there)| *is_there) {
+                keys.refuse_key(key, format!("\"{key}\" beside \"bucket\""), "it goes with \"database\"");
             }
             Some(Api::V2 { org: org?, bucket: bucket? })
         }
@@ -311,7 +310,7 @@ mod tests {
     }
 
     /// Delivers `batch` to a server that answers with `answers`; gives back the requests, too.
-    fn deliver(keys: &str, answers: &[&str], batch: &[Summary]) -> (String, Vec<(String, Vec<u8>)>) {
+    fn deliver(keys: &str, answers: &[&str], batch: &[Summary]) -> (String, Vec<client::Request>) {
         let folder = folder();
         let (port, served) = client::serve(answers);
         let (post, faults) = read(folder.path(), &format!("url = \"http://127.0.0.1:{port}\"\n{keys}"));
