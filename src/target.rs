@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::pacer::Due;
+use crate::work::Work;
 
 /// Something that can be hit.
 ///
@@ -117,6 +118,8 @@ pub struct Outcome {
     pub phases: Option<Box<Phases>>,
     /// What else the hit measured.
     pub values: Vec<Value>,
+    /// What the hit got done; `None` where there is nothing to count beside the hit.
+    pub work: Option<Box<Work>>,
 }
 
 /// How long the parts of a new connection took, each where there was one.

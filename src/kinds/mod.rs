@@ -9,6 +9,7 @@
 mod dial;
 pub mod exec;
 pub mod http;
+pub mod influxdb;
 pub mod loopback;
 pub mod tcp;
 
