@@ -10,10 +10,16 @@
 //! of them are written is kept as ranges of numbers, over all runs.
 
 mod clock;
+mod read;
+mod session;
 mod settings;
+mod write;
 
 pub use clock::Clock;
+pub use read::ReadTarget;
+pub use session::{Session, Sessions};
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
+pub use write::WriteTarget;

@@ -273,3 +273,11 @@ impl Precision {
         }
     }
 }
+
+impl Reading {
+    /// Queries a minute: as many as their interval gives, at least one.
+    pub fn frequency(&self) -> u64 {
+        let minute = Duration::from_secs(60).as_nanos();
+        u64::try_from(minute / self.query_interval.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
+    }
+}
