@@ -67,7 +67,7 @@
 //!   `kinds/dial`; commands are started by the [`guard`], a process of its own
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
-//!   [`target`], [`summary`], [`connections`], [`values`], [`latency`]; and [`wakeups`]
+//!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; and telling what can be written: [`page`]
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
@@ -109,6 +109,7 @@ pub mod pacer;
 pub mod page;
 pub mod places;
 pub mod plan;
+pub mod ranges;
 mod rate;
 pub mod recorder;
 pub mod reported;
@@ -124,6 +125,7 @@ pub mod trust;
 pub mod values;
 pub mod wakeups;
 pub mod watch;
+pub mod work;
 mod worker;
 
 pub use self::error::Error;
@@ -140,6 +142,8 @@ pub use self::shift::WhenBusy;
 pub use self::summary::Tally;
 #[doc(inline)]
 pub use self::target::{Answer, Failure, Numbered, Outcome, Phases, Reason, Target, Value, numbered};
+#[doc(inline)]
+pub use self::work::Work;
 pub use self::worker::{Config, Worker};
 
 /// The examples in README, as tests.

@@ -13,6 +13,7 @@ use crate::gossip::Ended;
 use crate::latency::Latency;
 use crate::target::Reason;
 use crate::values::Values;
+use crate::work::Work;
 
 /// The name under which the runner tells of itself.
 pub const RUNNER: &str = "_runner";
@@ -113,6 +114,9 @@ pub struct Tally {
     /// The numbers that hits brought back; `None` while there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<Box<Values>>,
+    /// What hits got done beside having ended; `None` where there is nothing to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Work>>,
     /// Whether a part of it, or all, was done without checking whom it was done to (`insecure = true` in the type).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
@@ -159,6 +163,9 @@ impl Tally {
             let values = self.values.get_or_insert_default();
             ended.outcome.values.iter().for_each(|value| values.record(value));
         }
+        if let Some(work) = &ended.outcome.work {
+            self.work.get_or_insert_default().merge(work);
+        }
     }
 
     /// Adds all of `other`, exactly.
@@ -185,6 +192,9 @@ impl Tally {
         }
         if let Some(values) = &other.values {
             self.values.get_or_insert_default().merge(values);
+        }
+        if let Some(work) = &other.work {
+            self.work.get_or_insert_default().merge(work);
         }
         self.insecure |= other.insecure;
     }
