@@ -280,8 +280,11 @@ fn parse_name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
     use std::path::Path;
-    use std::time::Duration;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use flate2::read::GzDecoder;
 
@@ -407,6 +410,29 @@ mod tests {
     fn no_answer_is_worth_another_try() {
         let (seen, _) = deliver("database = \"lab\"", &["nonsense\r\n\r\n"], &[sample::runner()]);
         assert!(seen.starts_with("retry: ") && !seen.contains("127.0.0.1"), "{seen}");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_end_is_judged_by_its_status_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (ended, wait) = mpsc::channel::<()>();
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            assert_ne!(stream.read(&mut [0; 4096]).expect("somebody writes"), 0);
+            let head = "HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\nhalf a sen";
+            stream.write_all(head.as_bytes()).expect("somebody reads");
+            wait.recv().expect_err("nothing is sent");
+        });
+        let keys = format!("url = \"http://127.0.0.1:{port}\"\ndatabase = \"lab\"");
+        let Post { mut destination, .. } = read(folder().path(), &keys).0.expect("it is right");
+        let occasion = Occasion { until: Instant::now() + Duration::from_millis(200), ..sample::occasion() };
+        let refusal = destination.deliver(&[sample::runner()], occasion).expect_err("400 is not taken");
+        assert!(matches!(refusal, Refusal::Final(_)), "{refusal}");
+        assert_eq!(refusal.to_string(), "it answered 400 Bad Request: \"half a sen\"");
+        assert!(occasion.until.elapsed() < Duration::from_secs(2));
+        drop(ended);
+        served.join().expect("it does not panic");
     }
 
     #[test]
