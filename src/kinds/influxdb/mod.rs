@@ -10,9 +10,13 @@
 //! of them are written is kept as ranges of numbers, over all runs.
 
 mod clock;
+mod digits;
+mod points;
 mod settings;
+mod spelling;
 
 pub use clock::Clock;
+pub use points::Points;
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
