@@ -10,12 +10,16 @@
 //! of them are written is kept as ranges of numbers, over all runs.
 
 mod clock;
+mod digits;
+mod points;
 mod read;
 mod session;
 mod settings;
+mod spelling;
 mod write;
 
 pub use clock::Clock;
+pub use points::Points;
 pub use read::ReadTarget;
 pub use session::{Session, Sessions};
 pub use settings::{
