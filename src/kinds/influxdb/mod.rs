@@ -10,9 +10,16 @@
 //! of them are written is kept as ranges of numbers, over all runs.
 
 mod clock;
+mod provision;
+mod query;
+mod rows;
 mod settings;
+mod statements;
 
 pub use clock::Clock;
+pub use provision::{End, Provisioner};
+pub use query::{Hit, Query};
+pub use rows::Rows;
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
