@@ -12,10 +12,14 @@
 mod clock;
 mod digits;
 mod points;
+pub mod provision;
+pub mod query;
 mod read;
+pub mod rows;
 mod session;
 mod settings;
 mod spelling;
+mod statements;
 mod write;
 
 pub use clock::Clock;
