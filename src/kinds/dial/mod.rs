@@ -174,6 +174,20 @@ impl Dialer {
         dialed
     }
 
+    /// An address to send datagrams to: that whose turn it is.
+    ///
+    /// # Errors
+    /// For `dns`, or `connect` where it is no address that connections lead to.
+    pub async fn address(&self) -> Result<SocketAddr, Failure> {
+        let addresses = match &self.hop {
+            Hop::Addresses(addresses) => Arc::clone(addresses),
+            Hop::Named(names) => names.addresses().await?.all,
+            Hop::Socket(_) => return Err(Failure::new(Reason::Connect, "a unix socket takes no datagrams")),
+        };
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        Ok(addresses[turn % addresses.len()])
+    }
+
     async fn dial_phases(&self, traffic: &Rc<Traffic>, tally: &Tally) -> Result<Stream, Failure> {
         let begin = Instant::now();
         let mut last = begin;

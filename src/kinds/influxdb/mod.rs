@@ -9,22 +9,32 @@
 //! Points are numbered, and all of a point follows from its number. So which
 //! of them are written is kept as ranges of numbers, over all runs.
 
+mod book;
 mod clock;
 mod digits;
+mod ledger;
+mod loan;
+mod lots;
+mod outlet;
 mod points;
-pub mod provision;
-pub mod query;
+mod provision;
+mod query;
 mod read;
-pub mod rows;
+mod rows;
 mod session;
 mod settings;
+mod slots;
 mod spelling;
 mod statements;
 mod write;
 
+pub use crate::kinds::dial::Host;
 pub use clock::Clock;
 pub use points::Points;
+pub use provision::{End, Provisioner};
+pub use query::{Hit, Query};
 pub use read::ReadTarget;
+pub use rows::Rows;
 pub use session::{Session, Sessions};
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,

@@ -14,7 +14,7 @@ use super::digits::{self, Piece};
 use super::{Clock, FieldType, Format, PointSettings, Precision, spelling};
 
 /// What stands for the name of this server in a tag's value.
-const HOST: &str = "%host%";
+pub const HOST: &str = "%host%";
 /// The most bytes that are reserved before it is known that they are needed.
 const MAX_RESERVED: usize = 64 << 20;
 /// The most bytes of a time stamp: its sign, its digits, a point, the line's end.

@@ -1,5 +1,6 @@
 //! What a type of this kind says: a `stress.toml`, and what goes beyond it.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -262,7 +263,45 @@ pub struct Reading {
     pub concurrency: u32,
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host.with_port(self.port))
+    }
+}
+
+impl Consistency {
+    /// As requests spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::One => "one",
+            Self::Quorum => "quorum",
+            Self::All => "all",
+        }
+    }
+}
+
 impl Precision {
+    /// As `/write` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::N => "n",
+            Self::U => "u",
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
+    /// As `/api/v2/write` spells it.
+    pub const fn name_in_v2(self) -> &'static str {
+        match self {
+            Self::N => "ns",
+            Self::U => "us",
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
     /// The unit, in nanoseconds.
     pub const fn unit(self) -> u64 {
         match self {
