@@ -57,6 +57,21 @@ impl Ranges {
         other.iter().for_each(|range| self.insert(range));
     }
 
+    /// Takes every number of `other` out.
+    pub fn remove_all(&mut self, other: &Self) {
+        other.iter().for_each(|range| self.remove(range));
+    }
+
+    /// The numbers that are in `other`, too.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.remove_all(other);
+        let mut common = self.clone();
+        common.remove_all(&rest);
+        common
+    }
+
     /// The ranges, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> {
         self.ends.iter().map(|(&start, &end)| start..end)
@@ -65,6 +80,16 @@ impl Ranges {
     /// How many numbers there are.
     pub fn count(&self) -> u64 {
         self.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// How many ranges they are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The largest number; `None` when there are none.
+    pub fn last(&self) -> Option<u64> {
+        self.ends.last_key_value().map(|(_, end)| end - 1)
     }
 
     /// Whether there are none.
@@ -133,7 +158,16 @@ mod tests {
     fn merged_ranges_have_the_numbers_of_both() {
         let [mut one, other]: [Ranges; 2] = [vec![(0, 5), (10, 20)].into(), vec![(5, 7), (19, 30)].into()];
         one.merge(&other);
-        assert_eq!(Vec::from(one), [(0, 7), (10, 30)]);
+        assert_eq!(Vec::from(one.clone()), [(0, 7), (10, 30)]);
+        assert_eq!((one.len(), one.last(), Ranges::default().last()), (2, Some(29), None));
+    }
+
+    #[test]
+    fn common_numbers_are_in_both() {
+        let [mut one, other]: [Ranges; 2] = [vec![(0, 5), (10, 20)].into(), vec![(3, 12), (19, 30)].into()];
+        assert_eq!(Vec::from(one.common(&other)), [(3, 5), (10, 12), (19, 20)]);
+        one.remove_all(&other);
+        assert_eq!(Vec::from(one), [(0, 3), (12, 19)]);
     }
 
     #[test]

@@ -9,11 +9,19 @@
 //! Points are numbered, and all of a point follows from its number. So which
 //! of them are written is kept as ranges of numbers, over all runs.
 
+mod book;
 mod clock;
+mod ledger;
+mod loan;
+mod lots;
 mod settings;
+mod slots;
 
 pub use clock::Clock;
+pub use ledger::{Ledger, Wants};
+pub use loan::{Batch, Loan, Newest};
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
+pub use slots::Present;
