@@ -184,7 +184,7 @@ impl Points {
     /// The first point after `number` that begins again with the series, or may have another stamp.
     fn until(&self, number: u64, clock: Option<&Clock>) -> u64 {
         let turn = (number - number % self.series).saturating_add(self.series);
-        clock.map_or(turn, |clock| clock.until(number).min(turn))
+        clock.map_or(turn, |clock| clock.run(number).1.end.min(turn))
     }
 
     /// By how many units a point is moved, where there is no clock.
@@ -314,7 +314,7 @@ fn below(end: u64, number: u64, salt: u64) -> u64 {
     let mixed = (number ^ salt).wrapping_mul(MIXERS[0]);
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(MIXERS[1]);
     // The part of `end` that `mixed` is of all that it could be: without a division.
-    (u128::from(mixed) * u128::from(end) >> 64) as u64
+    ((u128::from(mixed) * u128::from(end)) >> 64) as u64
 }
 
 /// Appends `.` and the decimals that `part` of `whole`, 10 so many times, has; nothing where there are none.
