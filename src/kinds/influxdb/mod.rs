@@ -16,6 +16,7 @@ mod rows;
 mod settings;
 mod statements;
 
+pub use crate::kinds::dial::Host;
 pub use clock::Clock;
 pub use provision::{End, Provisioner};
 pub use query::{Hit, Query};
