@@ -13,6 +13,7 @@ mod follow;
 mod http;
 mod http2;
 mod idle;
+mod influx_destination;
 mod library;
 mod minute;
 mod pages;

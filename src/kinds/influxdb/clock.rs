@@ -36,6 +36,14 @@ impl Clock {
         let after = batch.saturating_mul(self.gap).saturating_add((within / self.series).saturating_mul(self.step));
         self.base.saturating_add_unsigned(after)
     }
+
+    /// The first point after `number` that may have another stamp.
+    pub fn until(&self, number: u64) -> u64 {
+        let since = number.saturating_sub(self.first);
+        let within = since % self.batch;
+        let turn = (within - within % self.series).saturating_add(self.series);
+        self.first.saturating_add(since - within).saturating_add(turn.min(self.batch))
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +59,19 @@ mod tests {
             let clock = Clock { first: 1000, base: 5_000, batch, gap, series, step: 10 };
             let stamps: BTreeSet<_> = (1000..3000).map(|number| (number % series, clock.stamp(number))).collect();
             assert_eq!(stamps.len(), 2000, "{clock:?}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_holds_until_it_is_said_to() {
+        for (batch, series) in [(250, 100), (1, 7), (7, 7), (10, 3), (100, 1), (3, 10)] {
+            let clock = Clock { first: 1000, base: 5_000, batch, gap: 10_000, series, step: 10 };
+            for number in 990..2000 {
+                let until = clock.until(number);
+                assert!(until > number);
+                assert!((number..until).all(|other| clock.stamp(other) == clock.stamp(number)), "{number} {clock:?}");
+                assert_ne!(clock.stamp(until), clock.stamp(number), "{number} {clock:?}");
+            }
         }
     }
 

@@ -10,10 +10,24 @@
 //! of them are written is kept as ranges of numbers, over all runs.
 
 mod clock;
+mod digits;
+mod points;
+pub mod provision;
+pub mod query;
+mod read;
+pub mod rows;
+mod session;
 mod settings;
+mod spelling;
+mod statements;
+mod write;
 
 pub use clock::Clock;
+pub use points::Points;
+pub use read::ReadTarget;
+pub use session::{Session, Sessions};
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
+pub use write::WriteTarget;
