@@ -27,7 +27,7 @@ pub use points::Points;
 pub use read::ReadTarget;
 pub use session::{Session, Sessions};
 pub use settings::{
-    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
-    Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
+    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, KEYS, LEAST, PointSettings,
+    Precision, Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
 pub use write::WriteTarget;

@@ -13,9 +13,13 @@ pub fn parse(text: &str) -> Option<Option<i64>> {
     }
     let day = || {
         // Of four digits, a month and two digits, as influx_stress had it.
-        let of_day = ["%Y-%b-%d", "%Y-%m-%d"].into_iter().find_map(|form| NaiveDate::parse_from_str(text, form).ok());
-        let has_form = matches!(text.len(), 10 | 11) && text.as_bytes()[4] == b'-';
-        of_day.filter(|_| has_form).map(|day| day.and_time(NaiveTime::MIN).and_utc())
+        let form = match text.len() {
+            10 => "%Y-%m-%d",
+            11 => "%Y-%b-%d",
+            _ => return None,
+        };
+        let day = NaiveDate::parse_from_str(text, form).ok()?;
+        Some(day.and_time(NaiveTime::MIN).and_utc())
     };
     let moment = day().or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc()))?;
     // Years that a point's time stamp can't have all of are none at all.

@@ -114,7 +114,21 @@ mod tests {
         // As everywhere in canihaz.
         check("5 s", Some(5_000_000_000));
         check("2min", Some(120_000_000_000));
-        for wrong in ["", "5", "s", ".s", "-1s", "1x", "1s5", "1..5s", "1.5.5s", "1 h 5 m", "99999999999h", "1sm", "1e9s"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            ".s",
+            "-1s",
+            "1x",
+            "1s5",
+            "1..5s",
+            "1.5.5s",
+            "1 h 5 m",
+            "99999999999999999999h",
+            "1sm",
+            "1e9s",
+        ] {
             check(wrong, None);
         }
     }

@@ -39,6 +39,13 @@ const NAME: &str = "a name of 1 to 256 bytes, without control characters";
 /// The most hits in flight that can be asked for.
 const MAX_CONCURRENCY: u64 = 10_000;
 
+/// The least that a type of this kind says, a key a line.
+pub const LEAST: &str = "kind = \"influxdb\"
+write.point_generator.basic.measurement = \"cpu\"
+write.point_generator.basic.field = [{ key = \"value\", value = \"float64\" }]
+write.influx_client.basic.addresses = [\"host:1\"]
+write.influx_client.basic.database = \"lab\"";
+
 /// What a type of this kind can say.
 pub const KEYS: &[&[Key]] =
     &[provisioning::KEYS, points::KEYS, writing::KEYS, reading::KEYS, CREDENTIALS_KEYS, dial::KEYS];

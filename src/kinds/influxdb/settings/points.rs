@@ -148,7 +148,9 @@ impl Said {
         let precision = precision(keys, client);
         let tick = tick(keys, client.precision.or(precision).unwrap_or(Precision::default_for(client.is_graphite)));
         let jitter = keys.boolean("jitter").unwrap_or(false);
-        let measurement = keys.explained("measurement", PART, |text| part(text, |text| !text.starts_with('#'), "no # first, as that line would be a comment"));
+        let measurement = keys.explained("measurement", PART, |text| {
+            part(text, |text| !text.starts_with('#'), "no # first, as that line would be a comment")
+        });
         let measurement = needed(keys, enabled, "measurement", measurement);
         let start = keys.parsed("start_date", date::DATE, date::parse).flatten();
         check_end(keys, start, tick, point_count, client);
@@ -157,8 +159,10 @@ impl Said {
             let right = "a [[write.point_generator.basic.tag]], whose value is numbered by series; or one series";
             keys.refuse_key("series_count", "several series and no tag that tells them apart", right);
         }
+        let has_fields = keys.has("field");
         let fields = fields(keys, client.is_graphite);
-        let fields = needed(keys, enabled, "field", fields);
+        // Of one that is wrong, that was said.
+        let fields = needed(keys, enabled && !has_fields, "field", fields);
         let points = || {
             let (measurement, tags, fields) = (measurement?, tags?, fields?);
             let points = PointSettings { point_count, series_count, tick, jitter, measurement, start, tags, fields };
@@ -230,7 +234,11 @@ fn fields(keys: &mut Keys<'_>, is_graphite: bool) -> Option<Vec<Field>> {
         let of = if has_type { "type" } else { "value" };
         let value = keys.required(of, value.or(named));
         if is_graphite && value == Some(FieldType::String) {
-            keys.refuse_key(of, "a field of text for Graphite, which has numbers alone", "another type, or format");
+            keys.refuse_key(
+                of,
+                "a field of text for Graphite, which has numbers alone",
+                "another type, or a \"format\" of lines",
+            );
         }
         Some(Field { key: key?, value: value? })
     });

@@ -135,7 +135,9 @@ impl Provisioning {
         let reset = reset(keys);
         let retention_policies = retention_policies(keys);
         let continuous_queries = continuous_queries(keys);
-        let read = || Some(Self { address: address?, ssl, database: database?, reset, retention_policies, continuous_queries });
+        let read = || {
+            Some(Self { address: address?, ssl, database: database?, reset, retention_policies, continuous_queries })
+        };
         match Part::new(enabled, read()) {
             Part::On(provisioning) => Said { provisioning, ssl },
             Part::Off | Part::Missing => Said { provisioning: None, ssl },
@@ -168,7 +170,9 @@ fn retention_policies(keys: &mut Keys<'_>) -> Vec<RetentionPolicy> {
         let replication = keys.integer("replication", 1, MAX_REPLICATION).unwrap_or(1);
         let shard_duration = keys.parsed("shard_duration", KEPT, kept);
         // Nothing is as long as for ever.
-        let length = |text: &Option<String>| text.as_deref().map(|text| duration::parse_of_statement(text).unwrap_or(Duration::MAX));
+        let length = |text: &Option<String>| {
+            text.as_deref().map(|text| duration::parse_of_statement(text).unwrap_or(Duration::MAX))
+        };
         if length(&shard_duration) > length(&duration) && duration.is_some() {
             keys.refuse_key("shard_duration", "a shard that has more time than is kept", "at most \"duration\"");
         }

@@ -90,6 +90,5 @@ mod tests {
         check("%v %Now%", "%now% in place of %Now%");
         check("%value%", "%v or %now% or %time% in place of %value%");
         check("host='server-%d'", "%v in place of %d");
-        check("%time%time%x%", "%time% in place of %x%");
     }
 }

@@ -192,8 +192,7 @@ impl Said {
         let client = keys.table("influx_client", |keys| {
             keys.table("basic", |keys| Draft::read(keys, server, has_token, &mut ssl, &mut told))
         });
-        let points =
-            keys.table("point_generator", |keys| keys.table("basic", |keys| points::Said::read(keys, told)));
+        let points = keys.table("point_generator", |keys| keys.table("basic", |keys| points::Said::read(keys, told)));
         let (points, client) = (Part::from(points), Part::from(client));
         let (both, writes) = points.with(client, keys, ["point_generator", "influx_client"]);
         let writing = both.map(|(said, Draft { client, precision })| {
@@ -296,8 +295,7 @@ fn check_format(keys: &mut Keys<'_>, format: Format, ssl: bool, gzip: bool, api:
         Some(Api::V2 { .. }) => (false, false, true),
         None => (false, false, false),
     };
-    let said =
-        [("ssl", ssl), ("gzip", gzip), ("org", org), ("consistency", consistency), ("retention_policy", policy)];
+    let said = [("ssl", ssl), ("gzip", gzip), ("org", org), ("consistency", consistency), ("retention_policy", policy)];
     for (key, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
         let right = "\"line_http\", or without it: only requests have it";
         keys.refuse_key(key, format!("\"{key}\" with this \"format\""), right);
