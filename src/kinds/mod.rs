@@ -360,8 +360,10 @@ mod tests {
         check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
-            &["x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"loopback\" or \"tcp\"; \
-                 tests of this type do not run"],
+            &[
+                "x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"influxdb\" or \"loopback\" or \"tcp\"; \
+                 tests of this type do not run",
+            ],
         );
         check(
             "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",

@@ -208,9 +208,7 @@ fn check_end(keys: &mut Keys<'_>, start: Option<i64>, tick: Duration, points: Op
 
 /// The list `tag`; `None` where something in it is wrong.
 fn tags(keys: &mut Keys<'_>) -> Option<Vec<Tag>> {
-    if !keys.has("tag") {
-        return Some(Vec::new());
-    }
+    let has_tags = keys.has("tag");
     let mut others = BTreeSet::new();
     let tags = keys.tables("tag", MAX_KEYS, |keys| {
         let key = own_key(keys, &mut others);
@@ -218,7 +216,7 @@ fn tags(keys: &mut Keys<'_>) -> Option<Vec<Tag>> {
         let value = keys.required("value", value);
         Some(Tag { key: key?, value: value? })
     });
-    tags?.into_iter().collect()
+    if has_tags { tags?.into_iter().collect() } else { Some(Vec::new()) }
 }
 
 /// The list `field`.

@@ -799,3 +799,20 @@ fn no_value_is_in_a_message() {
     let faults = read(&folder(), &text).unwrap_err();
     assert!(faults.len() > 8 && !faults.iter().any(|fault| fault.contains("sesame")), "{faults:#?}");
 }
+
+#[test]
+fn the_sample_in_etc_is_sound() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/types.d/influx.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let settings = good(&text);
+    assert!(settings.provisioning.is_some() && settings.writing.is_some() && settings.reading.is_some());
+    // What it only tells of is as sound as what it says.
+    let told =
+        text.replace("\n# enabled = false", "\n").replace("\n# reset", "\nreset").replace("\n# point", "\npoint");
+    let told =
+        told.replace("\n# start_date", "\nstart_date").replace("\n# tick", "\ntick").replace("\n# jitter", "\njitter");
+    let settings = good(&told.replace("\n# gzip", "\ngzip").replace("\n# ssl", "\nssl"));
+    let Writing { points, client } = settings.writing.unwrap();
+    assert!(points.jitter && points.start.is_some() && points.point_count.is_some() && client.gzip && client.ssl);
+    assert_eq!(settings.provisioning.unwrap().reset, Reset::By(String::from("web1")));
+}
