@@ -126,10 +126,7 @@ fn path(api: &Api, precision: Precision) -> String {
             "/write"
         }
         Api::V2 { org, bucket } => {
-            query
-                .append_pair("org", org)
-                .append_pair("bucket", bucket)
-                .append_pair("precision", precision.name_in_v2());
+            query.append_pair("org", org).append_pair("bucket", bucket).append_pair("precision", precision.long_name());
             "/api/v2/write"
         }
     };
