@@ -36,9 +36,14 @@ impl fmt::Display for Fault {
 
 /// Quotes `text`, escaped, and cut after 60 characters.
 pub fn quote(text: &str) -> String {
+    quote_most(text, QUOTED)
+}
+
+/// Quotes `text`, escaped, and cut after `most` characters.
+pub fn quote_most(text: &str, most: usize) -> String {
     let mut quoted = String::from("\"");
     let mut characters = text.chars();
-    for c in characters.by_ref().take(QUOTED) {
+    for c in characters.by_ref().take(most) {
         match c {
             '"' => quoted.push_str("\\\""),
             '\'' | '\\' => quoted.push(c),

@@ -48,12 +48,17 @@ struct Shelf {
 }
 
 impl Keeper {
-    /// Starts the thread, which first puts in order what killed runs have left in the folder `state`; `report` is
-    /// called when an interval is on disk, or can't be.
+    /// Starts the thread, which first puts in order what killed runs have left in the folder `state`; `before` is
+    /// called before an interval is written, `report` when it is on disk, or can't be.
     ///
     /// # Errors
     /// When no thread is left.
-    pub fn start(state: &Path, settings: &Settings, mut report: impl FnMut(Kept) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        state: &Path,
+        settings: &Settings,
+        mut before: impl FnMut(&Label, &[Summary]) + Send + 'static,
+        mut report: impl FnMut(Kept) + Send + 'static,
+    ) -> io::Result<Self> {
         let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
         let state = state.to_owned();
         let (spool_max, days, bytes) = (settings.spool_max, settings.archive_days, settings.archive_max);
@@ -64,6 +69,7 @@ impl Keeper {
                 Shelf { size: 0, dropped: 0, spool, archive, spool_max, archive_max: bytes, is_archive_full: false };
             while let Ok((label, summaries)) = receiver.recv() {
                 let last = label.last;
+                before(&label, &summaries);
                 report(shelf.keep(label, summaries));
                 if last {
                     shelf.archive.prune(Utc::now().date_naive(), days, bytes);

@@ -87,6 +87,13 @@ impl Recorder {
         self.tally.stopped += hits;
     }
 
+    /// Counts a due hit that found nothing to do.
+    pub fn nothing_to_do(&mut self) {
+        // Not the generator's doing.
+        self.waited = true;
+        self.tally.stopped += 1;
+    }
+
     /// Whether nothing was counted since the interval began.
     pub fn is_empty(&self) -> bool {
         self.tally.planned() == 0 && self.tally.sent == 0

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::TimeDelta;
@@ -23,7 +24,7 @@ use crate::courier::Courier;
 use crate::engine::{Assignment, Engine, Interval, Limits, RATE_OF_A_THREAD, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
-use crate::kinds::{MAX_GRACE, Type};
+use crate::kinds::{Backstage, MAX_GRACE, Prepared, Type};
 use crate::label::Label;
 use crate::logging;
 use crate::marks::Marks;
@@ -31,6 +32,7 @@ use crate::minute::{Claim, Clock, Minute};
 use crate::pacer::{Pace, phase, seed};
 use crate::places::{self, Places, Unusable};
 use crate::plan::{Plan, Reader, Test};
+use crate::ranges::Ranges;
 use crate::reported::Reported;
 use crate::settings::Settings;
 use crate::slot::Slot;
@@ -70,6 +72,8 @@ impl From<Exit> for ExitCode {
 enum Event {
     /// Somebody did something to it.
     Notice(Notice),
+    /// A test can be hit, or can't.
+    Prepared(Box<Assignment>, anyhow::Result<Prepared>),
     /// An interval of hits is over.
     Closed(Interval),
     /// It is on disk, or can't be.
@@ -210,6 +214,7 @@ struct Run {
     minute: Minute,
     copy: u32,
     engine: Engine,
+    backstage: Arc<Backstage>,
     keeper: Keeper,
     couriers: BTreeMap<String, Courier>,
     events: Sender<Event>,
@@ -225,8 +230,10 @@ struct Run {
     again: Option<Instant>,
 }
 
-/// A test as it runs, or ran until it was removed.
+/// A test, or a part of one, as it runs, or ran until it was removed.
 struct Known {
+    /// The test's own name.
+    test: String,
     file: PathBuf,
     of_type: Type,
     frequency: u64,
@@ -244,16 +251,22 @@ impl Run {
         let closed = events.clone();
         let limits = Limits { threads: settings.threads(), rate_of_a_thread: RATE_OF_A_THREAD };
         let engine = Engine::start(window, limits, move |interval| _ = closed.send(Event::Closed(interval)))?;
-        let (noticed, stopper) = (events.clone(), engine.clone());
+        let copy = ready.claim.as_ref().map_or(1, |claim| claim.copy);
+        let run_name = format!("{}.{copy}", minute.name());
+        let backstage = Arc::new(Backstage::new(&places.state, &run_name, &settings.host()));
+        let (noticed, stopper, behind) = (events.clone(), engine.clone(), Arc::clone(&backstage));
         watch::start(&places.etc, move |notice| {
             if let Notice::Stop(_) = notice {
                 // Straight to the engine: the main thread may be reading files.
                 stopper.stop();
+                behind.stop();
             }
             let _ = noticed.send(Event::Notice(notice));
         })?;
-        let kept = events.clone();
-        let keeper = Keeper::start(&places.state, &settings, move |interval| _ = kept.send(Event::Kept(interval)))?;
+        let (kept, behind) = (events.clone(), Arc::clone(&backstage));
+        let before = move |label: &Label, summaries: &[Summary]| file(&behind, label, summaries);
+        let keeper =
+            Keeper::start(&places.state, &settings, before, move |interval| _ = kept.send(Event::Kept(interval)))?;
         let mut reported = Reported::load(&places.state);
         if std::io::stderr().is_terminal() {
             reported.forget();
@@ -264,8 +277,9 @@ impl Run {
             settings,
             clock: ready.clock,
             minute,
-            copy: ready.claim.as_ref().map_or(1, |claim| claim.copy),
+            copy,
             engine,
+            backstage,
             keeper,
             couriers: BTreeMap::new(),
             events,
@@ -289,6 +303,7 @@ impl Run {
             match inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(Event::Notice(Notice::Changed)) => self.read_plan(),
                 Ok(Event::Notice(Notice::Stop(stop))) => log::info!("stopped: {stop}"),
+                Ok(Event::Prepared(assignment, prepared)) => self.hit(*assignment, prepared),
                 Ok(Event::Closed(interval)) => {
                     if interval.last {
                         last_hit = Some(Instant::now());
@@ -325,8 +340,8 @@ impl Run {
         if Instant::now() >= self.minute.end() {
             return;
         }
-        let running = self.tests.iter().filter(|(_, known)| known.active);
-        let running = running.map(|(name, known)| (name.clone(), known.file.clone())).collect();
+        let running = self.tests.values().filter(|known| known.active);
+        let running = running.map(|known| (known.test.clone(), known.file.clone())).collect();
         let interval = self.settings.interval;
         let reader = Reader { etc: &self.places.etc, now: SystemTime::now(), interval, running: &running };
         let plan = Plan::read(reader, &Spool::new(&self.places.state).destinations());
@@ -336,14 +351,17 @@ impl Run {
             self.again = Some(made + SETTLED);
             return;
         }
+        let wanted = plan.tests.values().flat_map(|test| test.parts().map(move |part| (test, part)));
+        let wanted: BTreeMap<_, _> =
+            wanted.map(|(test, (name, of_type, rate))| (name, (test, of_type, rate))).collect();
         for (name, known) in &mut self.tests {
-            if known.active && !plan.tests.contains_key(name) {
+            if known.active && !wanted.contains_key(name) {
                 known.active = false;
                 self.engine.rest(name);
             }
         }
-        for (name, test) in plan.tests {
-            self.assign(name, test, made);
+        for (name, (test, of_type, frequency)) in wanted {
+            self.assign(name, test, of_type, frequency, made);
         }
         for (name, post) in plan.posts {
             match self.couriers.get_mut(&name) {
@@ -360,24 +378,65 @@ impl Run {
         }
     }
 
-    /// Has a test run, unless it runs just so already.
-    fn assign(&mut self, name: String, test: Test, made: Instant) {
-        let Test { line, of_type, file } = test;
-        let frequency = line.frequency.per_minute();
-        let known = Known { file, of_type, frequency, destinations: line.destinations, active: true };
+    /// Has a test, or a part of one, run, unless it runs just so already.
+    fn assign(&mut self, name: String, test: &Test, of_type: &Type, frequency: u64, made: Instant) {
+        let known = Known {
+            test: test.line.name.clone(),
+            file: test.file.clone(),
+            of_type: of_type.clone(),
+            frequency,
+            destinations: test.line.destinations.clone(),
+            active: true,
+        };
         let before = self.tests.insert(name.clone(), known);
-        let known = &self.tests[&name];
-        if before.is_some_and(|b| b.active && b.frequency == frequency && b.of_type == known.of_type) {
+        if before.as_ref().is_some_and(|b| b.active && b.frequency == frequency && b.of_type == *of_type) {
             return;
         }
         let pace = Pace {
             frequency,
             phase: phase(&self.host, &name),
-            arrivals: known.of_type.arrivals,
+            arrivals: of_type.arrivals,
             max_catch_up: self.settings.max_catch_up,
         };
         let seed = seed(&self.host, &name, self.minute.start.timestamp());
-        self.engine.run(&Assignment { of_type: known.of_type.clone(), test: name, pace, seed, made });
+        if Backstage::is_for(of_type) && before.is_none() {
+            self.engine.expect(&name, frequency);
+        }
+        let assignment =
+            Assignment { of_type: of_type.clone(), prepared: Prepared::Nothing, test: name, pace, seed, made };
+        match Backstage::is_for(of_type) {
+            true => self.prepare(&test.line.name, assignment),
+            false => self.engine.run(&assignment),
+        }
+    }
+
+    /// Gets a test ready that can't be hit at once. What runs already goes on meanwhile as it did.
+    fn prepare(&self, test: &str, assignment: Assignment) {
+        let (events, backstage, test) = (self.events.clone(), Arc::clone(&self.backstage), test.to_owned());
+        let name = assignment.test.clone();
+        let work = move || {
+            let prepared = backstage.prepare(&test, &assignment.of_type, assignment.pace.frequency);
+            let _ = events.send(Event::Prepared(Box::new(assignment), prepared));
+        };
+        if let Err(error) = thread::Builder::new().name("backstage".into()).spawn(work) {
+            log::error!("test {name} cannot run: {error}");
+        }
+    }
+
+    /// Hits a test that is ready, unless something else is wanted of it by now.
+    fn hit(&self, assignment: Assignment, prepared: anyhow::Result<Prepared>) {
+        let name = &assignment.test;
+        let is_wanted = self.tests.get(name).is_some_and(|known| {
+            known.active && known.of_type == assignment.of_type && known.frequency == assignment.pace.frequency
+        });
+        match prepared {
+            Ok(_) if !is_wanted => {}
+            Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
+            Err(error) => {
+                log::error!("test {name} cannot run: {error:#}; its hits are missed");
+                self.engine.rest(name);
+            }
+        }
     }
 
     /// Starts a courier, and has it deliver what earlier runs have left.
@@ -473,6 +532,21 @@ impl Run {
             log::warn!("destination {name}: no answer in time; what it did not take is kept");
         }
         log::debug!("the minute ended at {}", self.clock.now().format("%T%.3f"));
+    }
+}
+
+/// Files the work that is in an interval, which is about to be told.
+fn file(backstage: &Backstage, label: &Label, summaries: &[Summary]) {
+    let mut done: BTreeMap<u64, Ranges> = BTreeMap::new();
+    for summary in summaries {
+        let Measured::Test(tally) = &summary.measured else { continue };
+        for (loan, ranges) in tally.work.iter().flat_map(|work| &work.done) {
+            done.entry(*loan).or_default().merge(ranges);
+        }
+    }
+    let filed = if done.is_empty() { Ok(()) } else { backstage.file(&done) };
+    if let Err(error) = filed.and_then(|()| if label.last { backstage.close() } else { Ok(()) }) {
+        log::error!("what was done can't be filed ({error}): some of it may be done, and counted, again");
     }
 }
 

@@ -8,6 +8,8 @@
 //! what time it is the [`Alarm`]'s.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -78,6 +80,8 @@ pub struct Shift<T, A> {
     end: Instant,
     resting: bool,
     in_flight: FuturesUnordered<InFlight>,
+    /// When places are free again whose hits have ended.
+    at_rest: BinaryHeap<Reverse<Instant>>,
     recorder: Rc<RefCell<Recorder>>,
     alarm: A,
 }
@@ -106,7 +110,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         alarm: A,
     ) -> Self {
         recorder.borrow_mut().plan(&pacer, alarm.now());
-        Self { target, terms, pacer, end, resting: false, in_flight: FuturesUnordered::new(), recorder, alarm }
+        let (in_flight, at_rest) = Default::default();
+        Self { target, terms, pacer, end, resting: false, in_flight, at_rest, recorder, alarm }
     }
 
     /// Works until the end has come and the last hit has ended, its grace has
@@ -151,6 +156,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
 
     /// Starts, or cancels, every hit that is due.
     fn start_due(&mut self, now: Instant) {
+        self.wake_places(now);
         while let Some(due) = self.pacer.next_due().filter(|due| *due <= now && now < self.end) {
             if self.is_full() && !self.land_ready() {
                 match self.terms.when_busy {
@@ -167,9 +173,28 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
             if now.saturating_duration_since(due) > BEHIND {
                 self.pacer.fall_behind(now);
             }
-            if let Some(due) = self.pacer.take() {
-                self.start(due, now);
+            match self.pacer.take() {
+                Some(due) if self.target.claim() => self.start(due, now),
+                Some(_) => self.recorder.borrow_mut().nothing_to_do(),
+                None => {}
             }
+        }
+    }
+
+    /// Frees the places whose rest is over at `now`.
+    fn wake_places(&mut self, now: Instant) {
+        while let Some(Reverse(free)) = self.at_rest.peek().copied().filter(|Reverse(free)| *free <= now) {
+            self.at_rest.pop();
+            self.free_place(free);
+        }
+    }
+
+    /// A place that was taken is free since `at`; if others waited for it, they are spread from that moment on.
+    fn free_place(&mut self, at: Instant) {
+        match self.terms.when_busy {
+            WhenBusy::Wait if self.taken() + 1 >= self.terms.overtime => self.pacer.unblock(at),
+            WhenBusy::Wait => self.pacer.relieve(at),
+            WhenBusy::Cancel => {}
         }
     }
 
@@ -197,14 +222,13 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         self.in_flight.push(InFlight { flight: Flight { due, start: now }, hit });
     }
 
-    /// Counts a hit that has ended; if others waited for its place, they are spread from that moment on.
+    /// Counts a hit that has ended; its place is free then, or after its rest.
     fn land(&mut self, flight: &Flight, outcome: Outcome) {
         let now = outcome.ended.map_or_else(|| self.alarm.now(), |ended| ended.max(flight.start));
         let ended = flight.ended(now, outcome);
-        match self.terms.when_busy {
-            WhenBusy::Wait if self.in_flight.len() + 1 >= self.terms.overtime => self.pacer.unblock(ended.end),
-            WhenBusy::Wait => self.pacer.relieve(ended.end),
-            WhenBusy::Cancel => {}
+        match self.target.rest() {
+            Duration::ZERO => self.free_place(ended.end),
+            rest => self.at_rest.push(Reverse(ended.end + rest)),
         }
         if let Some(failure) = &ended.outcome.failure {
             log::debug!("a hit failed: {}: {}", failure.reason, failure.detail);
@@ -227,7 +251,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
             }
             due => {
                 self.recorder.borrow_mut().is_full(due);
-                Wake::at(self.end)
+                Wake::at(self.at_rest.peek().map_or(self.end, |Reverse(free)| self.end.min(*free)))
             }
         }
     }
@@ -238,7 +262,12 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight.len() >= self.terms.overtime
+        self.taken() >= self.terms.overtime
+    }
+
+    /// How many places are taken.
+    fn taken(&self) -> usize {
+        self.in_flight.len() + self.at_rest.len()
     }
 
     fn change(&mut self, target: Rc<T>, terms: Terms, pace: Pace, made: Instant) {
@@ -340,6 +369,30 @@ mod tests {
         }
     }
 
+    /// So many hits find something to do, which takes 10 ms each; places rest for so long.
+    struct Chores {
+        left: Cell<u32>,
+        rest: Duration,
+        starts: RefCell<Vec<Instant>>,
+    }
+
+    impl Target for Chores {
+        async fn hit(&self, _: u64) -> Outcome {
+            self.starts.borrow_mut().push(now());
+            tokio::time::sleep(ms(10)).await;
+            Outcome::default()
+        }
+
+        fn claim(&self) -> bool {
+            let left = self.left.get().checked_sub(1);
+            left.inspect(|left| self.left.set(*left)).is_some()
+        }
+
+        fn rest(&self) -> Duration {
+            self.rest
+        }
+    }
+
     struct Finished {
         tally: Tally,
         most: u32,
@@ -415,20 +468,31 @@ mod tests {
         hit: impl Fn(u64) -> Duration + 'static,
         meanwhile: impl AsyncFnOnce(UnboundedSender<Order<Script<Box<dyn Fn(u64) -> Duration>>>>),
     ) -> Finished {
+        let hit: Box<dyn Fn(u64) -> Duration> = Box::new(hit);
+        let script = Rc::new(Script { hit, in_flight: Cell::default(), most: Cell::default() });
+        let (tally, took) = work_at(&script, frequency, window, terms, meanwhile);
+        Finished { tally, most: script.most.get(), took }
+    }
+
+    /// The same, at any target.
+    fn work_at<T: Target + 'static>(
+        target: &Rc<T>,
+        frequency: u64,
+        window: Duration,
+        terms: Terms,
+        meanwhile: impl AsyncFnOnce(UnboundedSender<Order<T>>),
+    ) -> (Tally, Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let hit: Box<dyn Fn(u64) -> Duration> = Box::new(hit);
-            let script = Script { hit, in_flight: Cell::default(), most: Cell::default() };
-            let target = Rc::new(script);
             let now = now();
             let pacer = Pacer::new(pace(frequency), now, now + window, 1);
             let recorder = Rc::new(RefCell::new(Recorder::default()));
-            let shift = Shift::new(Rc::clone(&target), terms, pacer, now + window, Rc::clone(&recorder), Paused);
+            let shift = Shift::new(Rc::clone(target), terms, pacer, now + window, Rc::clone(&recorder), Paused);
             let (orders, receiver) = mpsc::unbounded_channel();
             let (worked, ()) = tokio::join!(shift.work(receiver), meanwhile(orders.clone()));
             worked.unwrap();
             let tally = recorder.borrow_mut().close(self::now());
-            Finished { tally, most: target.most.get(), took: self::now() - now }
+            (tally, self::now() - now)
         })
     }
 
@@ -555,5 +619,33 @@ mod tests {
         );
         assert!((40..=60).contains(&tally.ok), "{:?}", counts(&tally));
         assert_eq!((tally.stopped, tally.missed), (100 - tally.ok, 0));
+    }
+
+    #[test]
+    fn a_place_rests_before_the_next_hit_has_it() {
+        for overtime in [1, 3] {
+            let chores = Chores { left: Cell::new(u32::MAX), rest: ms(90), starts: RefCell::default() };
+            let (target, terms) = (Rc::new(chores), Terms { overtime, ..WAIT });
+            let (tally, took) = work_at(&target, 1000, ms(1000), terms, async |_| {});
+            let starts = target.starts.borrow();
+            assert!(starts.windows(overtime + 1).all(|few| few[overtime] - few[0] >= ms(100)), "{starts:?}");
+            assert_eq!(tally.planned(), 1000);
+            let most = 10 * overtime as u64;
+            assert!((most - 1..=most).contains(&tally.ok), "{:?}", counts(&tally));
+            assert_eq!(tally.missed, 1000 - tally.ok);
+            // Whoever waited for a place was blocked, not late.
+            assert!(tally.lag.max() < ms(2), "{:?}", tally.lag.max());
+            assert!(tally.blocked.max() > ms(800) && !tally.generator_limited(), "{:?}", tally.blocked.max());
+            // A rest keeps nobody from leaving.
+            assert!(took < ms(1020), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn what_finds_nothing_to_do_is_stopped() {
+        let target = Rc::new(Chores { left: Cell::new(30), rest: Duration::ZERO, starts: RefCell::default() });
+        let (tally, _) = work_at(&target, 50, ms(1000), WAIT, async |_| {});
+        assert_eq!((counts(&tally), target.starts.borrow().len()), ([30, 0, 0, 0, 20], 30));
+        assert!(!tally.generator_limited());
     }
 }

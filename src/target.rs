@@ -80,6 +80,19 @@ pub trait Target {
     /// A hit was canceled, as `overtime` hits were in flight.
     #[doc(hidden)]
     fn skip(&self, _due: Due) {}
+
+    /// Whether there is something for a hit to do; if so, it is kept for one that starts now. A due hit that finds
+    /// nothing is counted as stopped.
+    #[doc(hidden)]
+    fn claim(&self) -> bool {
+        true
+    }
+
+    /// How long nobody takes a hit's place after it has ended.
+    #[doc(hidden)]
+    fn rest(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// How one hit ended, and what it moved over the wire; ok by default.

@@ -12,7 +12,7 @@ use crate::destinations;
 use crate::fault::Fault;
 use crate::kinds;
 use crate::places::Places;
-use crate::plan::{DESTINATIONS, Plan, Reader, TESTS, TYPES};
+use crate::plan::{DESTINATIONS, Plan, Reader, TESTS, TYPES, Test};
 use crate::run::Exit;
 use crate::settings::{self, Settings};
 use crate::trust::{self, MAX_FILE, STILL};
@@ -94,7 +94,7 @@ fn all(etc: &Path) -> (Vec<Fault>, String) {
     let (now, interval) = (SystemTime::now() + STILL, settings.interval);
     let plan = Plan::read_all(Reader { etc, now, interval, running: &BTreeMap::new() });
     faults.extend(plan.faults);
-    let hits: u64 = plan.tests.values().map(|test| test.line.frequency.per_minute()).sum();
+    let hits: u64 = plan.tests.values().flat_map(Test::parts).map(|(_, _, frequency)| frequency).sum();
     let tests = plan.tests.len();
     let noun = if tests == 1 { "test" } else { "tests" };
     (faults, format!("{}: {tests} {noun}, {hits} hits a minute; nothing wrong", etc.display()))

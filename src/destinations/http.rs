@@ -2,24 +2,17 @@
 //!
 //! The answer's status decides: 2xx is taken; 5xx, 429 and 408 are worth
 //! another try, as is whatever keeps an answer from coming; all else, a
-//! redirect too, is final. A proxy named in the environment is not used:
-//! what decides is in files.
+//! redirect too, is final.
 
-use std::sync::Arc;
-
-use anyhow::{Context, Error, anyhow};
+use anyhow::{Error, anyhow};
 use reqwest::blocking::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
 
+use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, json};
 use crate::keys::Keys;
 use crate::summary::Summary;
-
-/// What we call ourselves.
-const USER_AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
 
 /// Where batches go.
 struct Http {
@@ -59,16 +52,11 @@ impl Destination for Http {
 
 fn judge(status: StatusCode) -> Result<(), Refusal> {
     let error = anyhow!("it answered {status}");
-    match status {
-        _ if status.is_success() => Ok(()),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Refusal::Retry(error)),
-        _ if status.is_server_error() => Err(Refusal::Retry(error)),
-        _ => Err(Refusal::Final(error)),
+    match client::judge(status) {
+        Verdict::Taken => Ok(()),
+        Verdict::Retry => Err(Refusal::Retry(error)),
+        Verdict::Final => Err(Refusal::Final(error)),
     }
-}
-
-fn parse_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// The header that `bearer_file` stands for.
@@ -79,41 +67,11 @@ fn read_bearer(keys: &mut Keys<'_>) -> Option<HeaderValue> {
     Some(header)
 }
 
-fn client(url: &Url) -> Result<Client, Error> {
-    Client::builder()
-        .tls_backend_preconfigured(tls(url.scheme() == "https")?)
-        .user_agent(USER_AGENT)
-        .redirect(Policy::none())
-        .no_proxy()
-        .timeout(None)
-        .build()
-        .map_err(|error| Error::new(error.without_url()))
-        .context("cannot make an HTTP client")
-}
-
-/// TLS by ring, named here as this build of reqwest brings none of its own. The
-/// system's roots are read only where they are `needed`: that takes milliseconds.
-fn tls(needed: bool) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    if needed {
-        let found = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
-            return Err(anyhow!("the system has no trusted root certificates (ca-certificates)"));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
     use std::path::Path;
-    use std::thread;
     use std::time::{Duration, Instant};
 
     use super::super::{Post, sample};
@@ -121,31 +79,13 @@ mod tests {
 
     /// Delivers one batch to a server that answers with `answer`; gives back the request, too.
     fn deliver(keys: &str, answer: &str) -> (Result<(), Refusal>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
-        thread::scope(|scope| {
-            let served = scope.spawn(move || {
-                let mut stream = BufReader::new(listener.accept().expect("somebody connects").0);
-                let (mut request, mut length) = (String::new(), 0);
-                while !request.ends_with("\r\n\r\n") {
-                    let begun = request.len();
-                    stream.read_line(&mut request).expect("it is text");
-                    if let Some(number) = request[begun..].to_lowercase().strip_prefix("content-length:") {
-                        length = number.trim().parse().expect("it is a number");
-                    }
-                }
-                let mut body = vec![0; length];
-                stream.read_exact(&mut body).expect("the body is whole");
-                request.push_str(std::str::from_utf8(&body).expect("it is text"));
-                stream.get_mut().write_all(answer.as_bytes()).expect("somebody reads");
-                request
-            });
-            let text = format!("kind = \"http\"\nurl = \"http://127.0.0.1:{port}/in?x=1\"\n{keys}");
-            let (post, faults) = super::super::read("x", Path::new("/x.toml"), &text, Duration::from_secs(10));
-            let Post { mut destination, .. } = post.unwrap_or_else(|| panic!("{faults:?}"));
-            let delivered = destination.deliver(&[sample::test("a"), sample::runner()], sample::occasion());
-            (delivered, served.join().expect("it does not panic"))
-        })
+        let (port, served) = client::serve(&[answer]);
+        let text = format!("kind = \"http\"\nurl = \"http://127.0.0.1:{port}/in?x=1\"\n{keys}");
+        let (post, faults) = super::super::read("x", Path::new("/x.toml"), &text, Duration::from_secs(10));
+        let Post { mut destination, .. } = post.unwrap_or_else(|| panic!("{faults:?}"));
+        let delivered = destination.deliver(&[sample::test("a"), sample::runner()], sample::occasion());
+        let (head, body) = served.join().expect("it does not panic").remove(0);
+        (delivered, head + std::str::from_utf8(&body).expect("it is text"))
     }
 
     #[test]
@@ -202,10 +142,5 @@ mod tests {
         let refusal = http.deliver(&[sample::runner()], occasion).expect_err("nobody answers");
         assert!(matches!(refusal, Refusal::Retry(_)), "{refusal}");
         assert!(occasion.until.elapsed() < Duration::from_secs(2));
-    }
-
-    #[test]
-    fn a_client_for_https_is_made_with_the_systems_roots() {
-        client(&parse_url("https://example.com/").expect("it is a URL")).expect("ring and the roots are there");
     }
 }

@@ -5,11 +5,13 @@
 //! another try.
 
 mod address;
+mod client;
 mod datagrams;
 mod dotted;
 mod file;
 mod graphite;
 mod http;
+mod influxdb;
 mod json;
 mod log;
 #[cfg(test)]
@@ -104,6 +106,7 @@ const KINDS: &[(&str, Read, Option<Duration>)] = &[
     // Whisper keeps one point a minute unless it was told otherwise; of several, it keeps the last.
     ("graphite", graphite::read, Some(Duration::from_secs(60))),
     ("http", http::read, None),
+    ("influxdb", influxdb::read, None),
 ];
 
 /// The destinations that need no file, at their customary local ports.
@@ -211,7 +214,7 @@ mod tests {
         check(
             "kind = \"my-secret-thing\"",
             &[
-                "x.toml:1:8: \"kind\" can't be this string: the known ones are log, file, udp, statsd, graphite, http; NOW",
+                "x.toml:1:8: \"kind\" can't be this string: the known ones are log, file, udp, statsd, graphite, http, influxdb; NOW",
             ],
         );
         check(

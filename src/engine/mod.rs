@@ -25,9 +25,12 @@ pub use self::placement::{Limits, RATE_OF_A_THREAD};
 use self::gather::Gather;
 use self::placement::Placement;
 use self::thread::Order;
-use crate::kinds::Type;
+use crate::kinds::{Prepared, Type};
 use crate::pacer::{Pace, Share};
 use crate::summary::Tally;
+
+/// The thread that there always is.
+const FIRST: usize = 0;
 
 /// The minute as the engine sees it.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +60,8 @@ pub struct Assignment {
     pub test: String,
     /// What it hits.
     pub of_type: Type,
+    /// What was got ready for that.
+    pub prepared: Prepared,
     /// How often.
     pub pace: Pace,
     /// Makes random arrivals repeatable.
@@ -114,6 +119,11 @@ impl Engine {
         self.front().run(assignment);
     }
 
+    /// Counts on a test that is to be run, once it is ready: of its hits in the minute, those are missed that never are.
+    pub fn expect(&self, test: &str, frequency: u64) {
+        self.front().gather.expect(FIRST, test, frequency);
+    }
+
     /// Starts no further hit of a test, until it is run again.
     pub fn rest(&self, test: &str) {
         self.front().rest(test);
@@ -157,6 +167,9 @@ impl Front {
             }
         }
         let threads = self.placement.place(&assignment.test, frequency, overtime);
+        if !threads.contains(&FIRST) {
+            self.gather.expect(FIRST, &assignment.test, 0);
+        }
         for (share, &thread) in Share::all(threads.len() as u32).zip(&threads) {
             self.gather.expect(thread, &assignment.test, share.part_of(frequency));
             self.tell(thread, Order::Run(Box::new(assignment.clone()), share));

@@ -126,11 +126,11 @@ impl Conductor {
     }
 
     fn run(&mut self, assignment: Assignment, share: Share) {
-        let Assignment { test, of_type, pace, seed, made } = assignment;
+        let Assignment { test, of_type, prepared, pace, seed, made } = assignment;
         let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
-            None => match of_type.kind.target(&self.wakeups) {
+            None => match of_type.kind.target(&self.wakeups, &prepared) {
                 Ok(target) => Rc::new(target),
                 Err(error) => {
                     return self.give_up(&test, &error.context(format!("type {}", of_type.name)));

@@ -4,8 +4,13 @@
 //! shares (overtime, when_busy, arrivals, grace) is read here, the rest by the
 //! kind itself. A new kind is a module, a line in `KINDS`, one in `PAGES`, a
 //! page in README, and what the compiler then asks for. Kinds don't know each
-//! other; where one is made of two, as `loopback` is, they are put together here.
+//! other, but `http`, which `influxdb` speaks as well; where one is made of two,
+//! as `loopback` is, they are put together here.
+//!
+//! Most kinds do one thing. One that does several beside each other, as
+//! `influxdb` writes and reads, is several types, each a part of the test.
 
+mod backstage;
 mod dial;
 pub mod exec;
 pub mod http;
@@ -15,7 +20,10 @@ pub mod tcp;
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use backstage::{Backstage, Prepared};
 
 use crate::fault::Fault;
 use crate::guard::Guard;
@@ -38,11 +46,15 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 /// How long a hit may take where its type doesn't say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A type as its file describes it.
+/// A type as its file describes it; of a kind that does several things beside each other, one of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Type {
     /// Its name: the file's stem.
     pub name: String,
+    /// What stands behind the name of its tests, after a dot, where it is one of several.
+    pub part: Option<&'static str>,
+    /// Hits a minute, where the type says so and not the test.
+    pub frequency: Option<u64>,
     /// What a hit does.
     pub kind: Kind,
     /// The most hits in flight, at least 1.
@@ -62,6 +74,10 @@ pub enum Kind {
     Exec(exec::Settings),
     /// Requests to an HTTP server.
     Http(http::Settings),
+    /// Batches of points for a database.
+    InfluxWrite(Arc<influxdb::Settings>),
+    /// Queries.
+    InfluxRead(Arc<influxdb::Settings>),
     /// Requests to a server of the runner's own.
     Loopback(loopback::Settings),
     /// Exchanges with a server over TCP.
@@ -75,6 +91,10 @@ pub enum KindTarget {
     Exec(exec::ExecTarget),
     /// An HTTP server.
     Http(http::HttpTarget),
+    /// A database that takes points.
+    InfluxWrite(influxdb::WriteTarget),
+    /// A database that is asked.
+    InfluxRead(influxdb::ReadTarget),
     /// The runner's own server.
     Loopback {
         /// Hits it.
@@ -86,15 +106,25 @@ pub enum KindTarget {
     Tcp(tcp::TcpTarget),
 }
 
-/// Reads the keys of one kind.
-type Read = fn(&mut Keys<'_>) -> Option<Kind>;
+/// What hits of a kind do, as its keys say it.
+#[derive(Debug)]
+struct Does {
+    kind: Kind,
+    part: Option<&'static str>,
+    frequency: Option<u64>,
+    /// The most hits in flight, where the kind has a key of its own for that.
+    overtime: Option<u32>,
+}
+
+/// Reads the keys of one kind: what its hits do, in each part.
+type Read = fn(&mut Keys<'_>) -> Option<Vec<Does>>;
 
 /// The kinds by name.
 const KINDS: &[(&str, Read)] = &[
-    ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec)),
-    ("http", |keys| http::Settings::read(keys).map(Kind::Http)),
-    ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback)),
-    ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp)),
+    ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec).map(Does::alone)),
+    ("http", |keys| http::Settings::read(keys).map(Kind::Http).map(Does::alone)),
+    ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback).map(Does::alone)),
+    ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp).map(Does::alone)),
 ];
 
 /// What types can say: first what all kinds share, then what each has besides.
@@ -127,14 +157,15 @@ const KEYS: &[Key] = &[
 /// The types that need no file.
 pub const BUILT_IN: &[(&str, &str)] = &[("loopback", "kind = \"loopback\"\n")];
 
-/// Reads the type `name` from the text of its file; `None` when anything in it is wrong.
+/// Reads the type `name` from the text of its file, each part of it; `None` when anything in it is wrong.
 ///
 /// Files that it names (bodies, secrets) are read here, too: a type that
 /// compares equal to what it was hits the same.
-pub fn read(name: &str, file: &Path, text: &str) -> (Option<Type>, Vec<Fault>) {
+pub fn read(name: &str, file: &Path, text: &str) -> (Option<Vec<Type>>, Vec<Fault>) {
     let source = Source { file, text, quotes_values: false, now: NOW, now_unknown: NOW };
     let (read, faults) = source.read(|keys| {
         let overtime = keys.integer("overtime", 1, MAX_OVERTIME).unwrap_or(1);
+        let overtime = u32::try_from(overtime).unwrap_or(u32::MAX);
         let when_busy = keys.choice("when_busy", &[("wait", WhenBusy::Wait), ("cancel", WhenBusy::Cancel)]);
         let arrivals = keys.choice("arrivals", &[("even", Arrivals::Even), ("poisson", Arrivals::Poisson)]);
         let grace = keys.duration("grace", Duration::ZERO, MAX_GRACE);
@@ -143,15 +174,17 @@ pub fn read(name: &str, file: &Path, text: &str) -> (Option<Type>, Vec<Fault>) {
             keys.skip_rest();
             return None;
         };
-        let kind = read_kind(keys)?;
-        Some(Type {
+        let of_type = |does: Does| Type {
             name: name.to_owned(),
-            overtime: u32::try_from(overtime).unwrap_or(u32::MAX),
+            part: does.part,
+            frequency: does.frequency,
+            overtime: does.overtime.unwrap_or(overtime),
             when_busy: when_busy.unwrap_or_default(),
             arrivals: arrivals.unwrap_or_default(),
-            grace: grace.unwrap_or_else(|| kind.timeout().min(MAX_GRACE)),
-            kind,
-        })
+            grace: grace.unwrap_or_else(|| does.kind.timeout().min(MAX_GRACE)),
+            kind: does.kind,
+        };
+        Some(read_kind(keys)?.into_iter().map(of_type).collect())
     });
     (read.flatten().filter(|_| faults.is_empty()), faults)
 }
@@ -161,12 +194,46 @@ fn faults(text: &str) -> Vec<Fault> {
     read("", Path::new(""), text).1
 }
 
+impl Does {
+    /// What all hits of the type do.
+    fn alone(kind: Kind) -> Vec<Self> {
+        vec![Self { kind, part: None, frequency: None, overtime: None }]
+    }
+
+    /// Writing and reading, as far as there is either. Where nothing is written, the test's frequency is the reader's.
+    #[expect(dead_code, reason = "the reader of its keys is yet to come")]
+    fn write_and_read(settings: influxdb::Settings) -> Vec<Self> {
+        let settings = Arc::new(settings);
+        let write = settings.writing.as_ref().map(|writing| Self {
+            kind: Kind::InfluxWrite(Arc::clone(&settings)),
+            part: Some("write"),
+            frequency: None,
+            overtime: Some(writing.client.concurrency),
+        });
+        let read = settings.reading.as_ref().map(|reading| Self {
+            kind: Kind::InfluxRead(Arc::clone(&settings)),
+            part: Some("read"),
+            frequency: settings.writing.is_some().then(|| reading.frequency()),
+            overtime: Some(reading.concurrency),
+        });
+        write.into_iter().chain(read).collect()
+    }
+}
+
+impl Type {
+    /// The name under which a test of this type is hit and measured.
+    pub fn name_of(&self, test: &str) -> String {
+        self.part.map_or_else(|| test.to_owned(), |part| format!("{test}.{part}"))
+    }
+}
+
 impl Kind {
     /// The longest that a hit takes.
     pub fn timeout(&self) -> Duration {
         match self {
             Self::Exec(settings) => settings.timeout,
             Self::Http(settings) => settings.timeout,
+            Self::InfluxWrite(settings) | Self::InfluxRead(settings) => settings.server.timeout,
             Self::Loopback(settings) => settings.timeout,
             Self::Tcp(settings) => settings.timeout,
         }
@@ -176,19 +243,27 @@ impl Kind {
     pub fn insecure(&self) -> bool {
         match self {
             Self::Http(settings) => settings.dial.insecure,
+            Self::InfluxWrite(settings) | Self::InfluxRead(settings) => settings.server.dial.insecure,
             Self::Exec(_) | Self::Loopback(_) => false,
             Self::Tcp(settings) => settings.dial.insecure,
         }
     }
 
-    /// What hits of this kind hit. To be called, and hit, on the thread and in the tokio runtime of a worker.
+    /// What hits of this kind hit. To be called, and hit, on the thread and in the tokio runtime of a worker; `prepared` is
+    /// what was [got ready](Backstage::prepare) for the test.
     ///
     /// # Errors
     /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server, a process.
-    pub fn target(&self, wakeups: &Rc<Wakeups>) -> anyhow::Result<KindTarget> {
+    pub fn target(&self, wakeups: &Rc<Wakeups>, prepared: &Prepared) -> anyhow::Result<KindTarget> {
+        let session = || match prepared {
+            Prepared::Influxdb(session) => Ok(session),
+            Prepared::Nothing => Err(anyhow::anyhow!("nothing was got ready for it")),
+        };
         Ok(match self {
             Self::Exec(settings) => KindTarget::Exec(exec::ExecTarget::new(settings, Guard::shared()?, wakeups)),
             Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?.sharing(wakeups)),
+            Self::InfluxWrite(_) => KindTarget::InfluxWrite(influxdb::WriteTarget::new(session()?, wakeups)?),
+            Self::InfluxRead(_) => KindTarget::InfluxRead(influxdb::ReadTarget::new(session()?, wakeups)?),
             Self::Loopback(settings) => {
                 let server = loopback::Server::start(settings)?;
                 let settings = http::Settings::get(server.address(), settings.timeout);
@@ -205,7 +280,23 @@ impl Target for KindTarget {
             // Boxed, so that no other kind's hits become larger by it.
             Self::Exec(target) => Box::pin(target.hit(number)).await,
             Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
+            Self::InfluxWrite(target) => Box::pin(target.hit(number)).await,
+            Self::InfluxRead(target) => Box::pin(target.hit(number)).await,
             Self::Tcp(target) => target.hit(number).await,
+        }
+    }
+
+    fn claim(&self) -> bool {
+        match self {
+            Self::InfluxWrite(target) => target.claim(),
+            _ => true,
+        }
+    }
+
+    fn rest(&self) -> Duration {
+        match self {
+            Self::InfluxWrite(target) => target.rest(),
+            _ => Duration::ZERO,
         }
     }
 }
@@ -231,7 +322,7 @@ mod tests {
     fn the_built_in_type_has_every_default() {
         let (read, faults) = read(BUILT_IN[0].0, Path::new("built in"), BUILT_IN[0].1);
         assert_eq!(faults, []);
-        let read = read.unwrap();
+        let [read] = read.unwrap().try_into().unwrap();
         assert_eq!((read.name.as_str(), read.overtime, read.grace), ("loopback", 1, DEFAULT_TIMEOUT));
         assert_eq!((read.when_busy, read.arrivals), (WhenBusy::Wait, Arrivals::Even));
         assert!(matches!(read.kind, Kind::Loopback(_)));
@@ -251,7 +342,7 @@ mod tests {
             let text = format!("kind = \"http\"\nurl = \"http://localhost/\"\n{text}");
             let (read, faults) = read("x", Path::new("x.toml"), &text);
             assert_eq!(faults, []);
-            assert_eq!(read.unwrap().grace, Duration::from_secs(expect));
+            assert_eq!(read.unwrap()[0].grace, Duration::from_secs(expect));
         }
         check("", 10);
         check("timeout = \"50s\"", 50);
@@ -286,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn a_loopback_target_is_hit() {
         let (read, _) = read("loopback", Path::new("built in"), BUILT_IN[0].1);
-        let target = read.unwrap().kind.target(&Wakeups::new(SLACK).unwrap()).unwrap();
+        let target = read.unwrap()[0].kind.target(&Wakeups::new(SLACK).unwrap(), &Prepared::Nothing).unwrap();
         let outcome = target.hit(0).await;
         assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
         assert!(outcome.bytes_in > 0 && outcome.bytes_out > 0);

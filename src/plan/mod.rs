@@ -32,8 +32,8 @@ const LINE_NOW: &str = "this line does not run";
 pub struct Test {
     /// Its name, type, frequency and destinations.
     pub line: Line,
-    /// What its type says.
-    pub of_type: Type,
+    /// What its type says, in each part.
+    pub of_type: Vec<Type>,
     /// The file its line is in.
     pub file: PathBuf,
 }
@@ -66,6 +66,15 @@ pub struct Reader<'a> {
     pub interval: Duration,
     /// The tests that are running, with the file each is in: of two lines with one name, theirs stands.
     pub running: &'a BTreeMap<String, PathBuf>,
+}
+
+impl Test {
+    /// What is hit and measured: each part by its own name, with its hits a minute.
+    pub fn parts(&self) -> impl Iterator<Item = (String, &Type, u64)> {
+        let frequency = self.line.frequency.per_minute();
+        let part = move |of_type: &'_ Type| of_type.frequency.unwrap_or(frequency);
+        self.of_type.iter().map(move |of_type| (of_type.name_of(&self.line.name), of_type, part(of_type)))
+    }
 }
 
 impl Plan {
@@ -128,7 +137,7 @@ impl Plan {
         plan.finish(types, posts)
     }
 
-    fn finish(mut self, types: Named<'_, Type>, mut posts: Named<'_, Post>) -> Self {
+    fn finish(mut self, types: Named<'_, Vec<Type>>, mut posts: Named<'_, Post>) -> Self {
         self.unsettled |= types.folder.unsettled || posts.folder.unsettled;
         self.unreadable |= types.folder.unreadable || posts.folder.unreadable;
         let read = std::mem::take(&mut posts.read);
@@ -238,7 +247,7 @@ struct Named<'a, T> {
 /// Makes something of its name, its file and the text of that.
 type Parse<'a, T> = Box<dyn Fn(&str, &Path, &str) -> (Option<T>, Vec<Fault>) + 'a>;
 
-fn types(reader: Reader<'_>) -> Named<'_, Type> {
+fn types(reader: Reader<'_>) -> Named<'_, Vec<Type>> {
     let folder = Folder::open(reader, TYPES, "toml", kinds::NOW);
     Named::new("type", folder, kinds::BUILT_IN, Box::new(kinds::read))
 }

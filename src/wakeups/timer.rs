@@ -15,6 +15,8 @@ use tokio::io::unix::AsyncFd;
 const MAX_LEAD: Duration = Duration::from_micros(30);
 /// What the quickest wake-up of late is believed to be slower than the next one may be.
 const LEAD_MARGIN: Duration = Duration::from_micros(5);
+/// How often the two clocks are read for one moment on both.
+const READINGS: u32 = 5;
 
 /// A timerfd as tokio wants it.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ impl Timer {
     /// When no descriptor is left.
     pub(super) fn new() -> io::Result<Self> {
         let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        let monotonic = clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-        let epoch = (Instant::now(), Duration::from(monotonic));
+        let kernel = || clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
+        let epoch = same_moment(Instant::now, kernel)?;
         // SAFETY: `Fd` owns its descriptor and never gives it away: it is open,
         // and the same, for as long as the `AsyncFd` that owns the `Fd`.
         #[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor of one's own")]
@@ -68,8 +70,13 @@ impl Timer {
             ready!(self.fd.poll_read_ready(cx))?.clear_ready();
             let lead = self.lead.get();
             let mut now = Instant::now();
-            // It may have rung as it was being armed again.
-            let Some(set) = self.set.get().filter(|set| *set <= now + lead) else { continue };
+            let Some(set) = self.set.get() else { continue };
+            if set > now + lead {
+                // It may have rung as it was being armed again. Should it have been this ringing that was too early,
+                // there is no other: it is never taken for the former.
+                self.arm(set)?;
+                continue;
+            }
             self.learn((now + lead) - set);
             while now < set {
                 std::hint::spin_loop();
@@ -99,5 +106,69 @@ impl AsRawFd for Fd {
 impl AsFd for Fd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// One moment on two clocks, the second of which is read after the first: a timer that is set by it may ring late, but
+/// never early. As a busy machine may stop the thread in between, the quickest of a few readings is taken.
+fn same_moment(
+    mut now: impl FnMut() -> Instant,
+    mut kernel: impl FnMut() -> nix::Result<Duration>,
+) -> nix::Result<(Instant, Duration)> {
+    let mut read = || {
+        let moment = (now(), kernel()?);
+        Ok((now() - moment.0, moment))
+    };
+    let (mut least, mut quickest) = read()?;
+    for _ in 1..READINGS {
+        let (took, moment) = read()?;
+        if took < least {
+            (least, quickest) = (took, moment);
+        }
+    }
+    Ok(quickest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn two_clocks_are_compared_when_nothing_came_between() {
+        const ALL: usize = 3 * READINGS as usize;
+        /// What the kernel's clock is ahead by, if both go on by so many microseconds after each reading.
+        fn ahead(went: [u64; ALL]) -> Option<Duration> {
+            let (begin, went) = (Instant::now(), RefCell::new(went.into_iter()));
+            let passed = Cell::new(Duration::ZERO);
+            let read = || passed.replace(passed.get() + Duration::from_micros(went.borrow_mut().next().unwrap()));
+            let (instant, kernel) = same_moment(|| begin + read(), || Ok(read())).unwrap();
+            kernel.checked_sub(instant - begin)
+        }
+        let us = |us| Some(Duration::from_micros(us));
+        assert_eq!(ahead([1; ALL]), us(1));
+        for stopped in 0..ALL {
+            let mut went = [1; ALL];
+            went[stopped] = 5000;
+            assert_eq!(ahead(went), us(1), "stopped after reading {stopped}");
+        }
+        // However busy the machine is: not behind.
+        assert_eq!(ahead([5000; ALL]), us(5000));
+    }
+
+    #[test]
+    fn a_timer_that_rings_before_its_time_is_not_lost() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut timer = Timer::new().unwrap();
+            // As if the thread had been stopped for a while between the two clocks.
+            timer.epoch.0 += Duration::from_millis(5);
+            let moment = Instant::now() + Duration::from_millis(20);
+            timer.arm(moment).unwrap();
+            let rung = tokio::time::timeout(Duration::from_secs(5), poll_fn(|cx| timer.poll_rung(cx))).await;
+            assert!(rung.expect("it rings").unwrap() >= moment);
+        });
     }
 }

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use canihaz::engine::{Assignment, Engine, Limits, RATE_OF_A_THREAD, Window};
-use canihaz::kinds;
+use canihaz::kinds::{self, Prepared};
 use canihaz::pacer::{Arrivals, Pace, Pacer, Share};
 use canihaz::recorder::Recorder;
 use canihaz::shift::{Shift, Terms, WhenBusy};
@@ -125,8 +125,15 @@ fn at_http(address: SocketAddr, threads: u32, rate: u64) -> Tally {
     let (told, reported) = mpsc::channel();
     let engine = Engine::start(window, limits, move |interval| _ = told.send(interval)).expect("there are threads");
     let text = format!("kind = \"http\"\nurl = \"http://{address}/\"\novertime = {OVERTIME}\ngrace = \"1s\"\n");
-    let of_type = kinds::read("front", Path::new("front.toml"), &text).0.expect("it is a type");
-    engine.run(&Assignment { test: String::from("a"), of_type, pace: pace(rate), seed: 1, made: begin });
+    let of_type = kinds::read("front", Path::new("front.toml"), &text).0.expect("it is a type").remove(0);
+    engine.run(&Assignment {
+        test: String::from("a"),
+        of_type,
+        prepared: Prepared::Nothing,
+        pace: pace(rate),
+        seed: 1,
+        made: begin,
+    });
     assert_eq!(engine.threads(), threads as usize);
     let mut sum = Tally::default();
     loop {

@@ -67,7 +67,9 @@ fn target(folder: &Path, address: SocketAddr, (_, path, text): (&str, &str, &str
     let text = format!("kind = \"http\"\nurl = \"http://{address}{path}\"\n{text}");
     let (read, faults) = kinds::read("front", &folder.join("front.toml"), &text);
     assert_eq!(faults, []);
-    let Some(Kind::Http(settings)) = read.map(|read| read.kind) else { panic!("it is a type of this kind") };
+    let Some(Kind::Http(settings)) = read.and_then(|mut read| read.pop()).map(|read| read.kind) else {
+        panic!("it is a type of this kind")
+    };
     HttpTarget::new(&settings).expect("no root certificates are needed")
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use canihaz::engine::{Assignment, Engine, Limits, Window};
-use canihaz::kinds;
+use canihaz::kinds::{self, Prepared};
 use canihaz::pacer::{Arrivals, Pace};
 use canihaz::summary::Tally;
 
@@ -64,7 +64,7 @@ fn requests_are_sent_by_their_weights_over_two_threads() {
     const FREQUENCY: u64 = 1200;
     let nginx = Nginx::start();
     let text = format!("kind = \"http\"\nurl = \"{}\"\novertime = 4\n{LIST}", nginx.url("/"));
-    let of_type = kinds::read("front", Path::new("front.toml"), &text).0.unwrap();
+    let of_type = kinds::read("front", Path::new("front.toml"), &text).0.unwrap().remove(0);
 
     let begin = Instant::now();
     let (interval, slack) = (Duration::from_millis(500), Duration::from_micros(430));
@@ -75,7 +75,14 @@ fn requests_are_sent_by_their_weights_over_two_threads() {
     let engine = Engine::start(window, limits, move |interval| told.send(interval).unwrap()).unwrap();
     // So short a minute is all catching up.
     let pace = Pace { frequency: FREQUENCY, phase: 1 << 31, arrivals: Arrivals::Even, max_catch_up: 1000 };
-    engine.run(&Assignment { test: String::from("a"), of_type, pace, seed: 1, made: begin });
+    engine.run(&Assignment {
+        test: String::from("a"),
+        of_type,
+        prepared: Prepared::Nothing,
+        pace,
+        seed: 1,
+        made: begin,
+    });
     assert_eq!(engine.threads(), 2);
     let mut tally = Tally::default();
     loop {

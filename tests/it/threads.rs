@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use canihaz::engine::{Assignment, Engine, Interval, Limits, Window};
-use canihaz::kinds::{self, Type};
+use canihaz::kinds::{self, Prepared, Type};
 use canihaz::pacer::{Arrivals, Pace};
 use canihaz::summary::Tally;
 
@@ -62,7 +62,14 @@ impl Bench {
     fn run_made(&self, test: &str, of_type: &Type, frequency: u64, made: Instant) {
         // So short a minute is all catching up.
         let pace = Pace { frequency, phase: 1 << 31, arrivals: Arrivals::Even, max_catch_up: 1000 };
-        self.engine.run(&Assignment { test: test.to_owned(), of_type: of_type.clone(), pace, seed: 1, made });
+        self.engine.run(&Assignment {
+            test: test.to_owned(),
+            of_type: of_type.clone(),
+            prepared: Prepared::Nothing,
+            pace,
+            seed: 1,
+            made,
+        });
     }
 
     /// Every interval, once the last is there: numbered from 0 without a gap, one of them the last.
@@ -80,7 +87,7 @@ impl Bench {
 /// A type that has so many hits in flight at `target`, which has to live on.
 fn of_type(target: &Target, overtime: u32) -> Type {
     let text = format!("kind = \"http\"\nurl = \"{}\"\novertime = {overtime}\n", target.url("/"));
-    kinds::read("front", Path::new("front.toml"), &text).0.unwrap()
+    kinds::read("front", Path::new("front.toml"), &text).0.unwrap().remove(0)
 }
 
 /// All of a test's intervals as one.
@@ -246,7 +253,14 @@ fn random_arrivals_are_as_many_on_three_threads() {
     let bench = Bench::start(3, 1.5);
     let pace = Pace { frequency: THREE + 1, phase: 0, arrivals: Arrivals::Poisson, max_catch_up: 1000 };
     let of_type = of_type(&target, 90);
-    bench.engine.run(&Assignment { test: String::from("a"), of_type, pace, seed: 5, made: Instant::now() });
+    bench.engine.run(&Assignment {
+        test: String::from("a"),
+        of_type,
+        prepared: Prepared::Nothing,
+        pace,
+        seed: 5,
+        made: Instant::now(),
+    });
     expect_to_the_hit(&sum(&bench.intervals(), "a"), THREE + 1, &target);
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use canihaz::engine::{Assignment, Engine, Limits, RATE_OF_A_THREAD, Window};
 use canihaz::kinds::http::Settings;
-use canihaz::kinds::{Kind, Type};
+use canihaz::kinds::{Kind, Prepared, Type};
 use canihaz::pacer::{Arrivals, Pace, Pacer};
 use canihaz::shift::WhenBusy;
 use canihaz::summary::Tally;
@@ -69,6 +69,8 @@ impl Run {
         let server = Stalling::start(begin + from, to - from);
         let of_type = Type {
             name: String::from("stalling"),
+            part: None,
+            frequency: None,
             kind: Kind::Http(Settings::get(server.address(), BOUND)),
             overtime,
             when_busy: WhenBusy::Wait,
@@ -82,7 +84,14 @@ impl Run {
         let (report, intervals) = mpsc::channel();
         let window = Window { begin, end, interval: SECOND, slack: SLACK };
         let engine = Engine::start(window, LIMITS, move |interval| report.send(interval).unwrap()).unwrap();
-        engine.run(&Assignment { test: String::from("a"), of_type, pace, seed: 0, made: begin });
+        engine.run(&Assignment {
+            test: String::from("a"),
+            of_type,
+            prepared: Prepared::Nothing,
+            pace,
+            seed: 0,
+            made: begin,
+        });
         let mut seconds = Vec::new();
         loop {
             let mut interval = intervals.recv_timeout(BOUND).expect("the engine ends");

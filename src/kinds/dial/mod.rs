@@ -35,7 +35,7 @@ pub use host::Host;
 pub use pool::{Idle, Pool};
 pub use settings::{Settings, Way, socket_path};
 pub use stream::Stream;
-pub use tls::{detail, is_of_tls};
+pub use tls::{config_for as tls_for, config_for_nobody as no_tls, detail, is_of_tls};
 pub use traffic::{Doing, Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};
@@ -172,6 +172,20 @@ impl Dialer {
         };
         tally.begin(Doing::Asking);
         dialed
+    }
+
+    /// An address to send datagrams to: that whose turn it is.
+    ///
+    /// # Errors
+    /// For `dns`, or `connect` where it is no address that connections lead to.
+    pub async fn address(&self) -> Result<SocketAddr, Failure> {
+        let addresses = match &self.hop {
+            Hop::Addresses(addresses) => Arc::clone(addresses),
+            Hop::Named(names) => names.addresses().await?.all,
+            Hop::Socket(_) => return Err(Failure::new(Reason::Connect, "a unix socket takes no datagrams")),
+        };
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        Ok(addresses[turn % addresses.len()])
     }
 
     async fn dial_phases(&self, traffic: &Rc<Traffic>, tally: &Tally) -> Result<Stream, Failure> {

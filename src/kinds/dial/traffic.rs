@@ -135,6 +135,11 @@ impl Tally {
         Outcome { failure, bytes_in, bytes_out, ended, phases: self.phases.take(), ..Outcome::default() }
     }
 
+    /// Counts bytes that were sent otherwise than over a connection.
+    pub fn add_sent(&self, bytes: u64) {
+        add(&self.sent, bytes);
+    }
+
     /// Bytes received.
     pub const fn received(&self) -> u64 {
         self.received.get()

@@ -1,5 +1,6 @@
 //! What an answer has to be, and the judging of one while it comes in.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
@@ -48,6 +49,8 @@ pub struct Judge {
     text: Option<Finder<'static>>,
     body_max: u64,
     wants: Wants,
+    /// The body, for whoever wants to look into it.
+    kept: Option<RefCell<Vec<u8>>>,
 }
 
 /// What is known of one answer.
@@ -119,7 +122,18 @@ impl Judge {
         let text = expect.body.as_ref().map(|text| Finder::new(text).into_owned());
         let wants = Wants { coding: text.is_some(), ..Wants::default() };
         let body_max = expect.body_max.unwrap_or(u64::MAX);
-        Self { status: expect.status.clone(), text, body_max, wants }
+        Self { status: expect.status.clone(), text, body_max, wants, kept: None }
+    }
+
+    /// A judge of one answer, any status of which is as expected: its body, of at most so many bytes, is kept.
+    pub fn keeping(body_max: u64) -> Self {
+        let (status, wants, kept) = (vec![0..=u16::MAX], Wants::default(), Some(RefCell::default()));
+        Self { status, text: None, body_max, wants, kept }
+    }
+
+    /// The body that was kept.
+    pub fn into_body(self) -> Vec<u8> {
+        self.kept.map(RefCell::into_inner).unwrap_or_default()
     }
 
     /// The same, for somebody who follows redirects or keeps cookies, or both.
@@ -134,6 +148,10 @@ impl Judge {
 
     /// Begins with an answer's head.
     pub fn begin(&self, head: &Head) -> Judgement<'_> {
+        if let Some(kept) = &self.kept {
+            // That of an answer that was lost, maybe, before it was asked again.
+            kept.borrow_mut().clear();
+        }
         if head.location().is_some() {
             // What leads elsewhere is nothing that was expected, or not.
             return Judgement { judge: self, wrong: None, size: 0, look: Look::Away };
@@ -184,6 +202,9 @@ impl Judgement<'_> {
             let detail = format_args!("the body is larger than {} bytes", self.judge.body_max);
             self.wrong.get_or_insert_with(|| Failure::new(Reason::Body, detail));
             return false;
+        }
+        if let Some(kept) = &self.judge.kept {
+            kept.borrow_mut().extend_from_slice(part);
         }
         match &mut self.look {
             Look::Away | Look::Past => true,

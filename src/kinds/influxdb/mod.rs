@@ -11,17 +11,36 @@
 
 mod book;
 mod clock;
+mod digits;
 mod ledger;
 mod loan;
 mod lots;
+mod outlet;
+mod points;
+mod provision;
+mod query;
+mod read;
+mod rows;
+mod session;
 mod settings;
 mod slots;
+mod spelling;
+mod statements;
+mod write;
 
+pub use crate::kinds::dial::Host;
 pub use clock::Clock;
 pub use ledger::{Ledger, Wants};
 pub use loan::{Batch, Loan, Newest};
+pub use points::Points;
+pub use provision::{End, Provisioner};
+pub use query::{Hit, Query};
+pub use read::ReadTarget;
+pub use rows::Rows;
+pub use session::{Session, Sessions};
 pub use settings::{
     Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
     Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
 pub use slots::Present;
+pub use write::WriteTarget;

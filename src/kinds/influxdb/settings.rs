@@ -1,5 +1,6 @@
 //! What a type of this kind says: a `stress.toml`, and what goes beyond it.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -262,7 +263,45 @@ pub struct Reading {
     pub concurrency: u32,
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host.with_port(self.port))
+    }
+}
+
+impl Consistency {
+    /// As requests spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::One => "one",
+            Self::Quorum => "quorum",
+            Self::All => "all",
+        }
+    }
+}
+
 impl Precision {
+    /// As `/write` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::N => "n",
+            Self::U => "u",
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
+    /// As `/api/v2/write` spells it.
+    pub const fn name_in_v2(self) -> &'static str {
+        match self {
+            Self::N => "ns",
+            Self::U => "us",
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
     /// The unit, in nanoseconds.
     pub const fn unit(self) -> u64 {
         match self {
@@ -271,5 +310,13 @@ impl Precision {
             Self::Ms => 1_000_000,
             Self::S => 1_000_000_000,
         }
+    }
+}
+
+impl Reading {
+    /// Queries a minute: as many as their interval gives, at least one.
+    pub fn frequency(&self) -> u64 {
+        let minute = Duration::from_secs(60).as_nanos();
+        u64::try_from(minute / self.query_interval.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
     }
 }

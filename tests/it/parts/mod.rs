@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cron;
 pub mod deadline;
 pub mod frames;
+pub mod influx;
 pub mod lines;
 pub mod namespace;
 pub mod nginx;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::deadline::eventually;
 
 /// How long a server may take to accept.
@@ -53,6 +56,19 @@ impl Server {
         }
         leashed.stdin(Stdio::null()).stdout(log.try_clone().expect("the log can be shared")).stderr(log);
         Self { child: leashed.spawn().expect("setpriv starts") }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, as `kill` does, and waits for that, at most `bound`.
+    #[track_caller]
+    pub fn stop(mut self, bound: Duration) {
+        let pid = i32::try_from(self.child.id()).expect("a process has a small number");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it still runs");
+        eventually("a server to end", bound, || self.has_ended().then_some(()));
     }
 
     /// Whether it has ended by itself.

@@ -19,6 +19,8 @@ use super::provider;
 pub struct Verifier {
     /// `None`: any certificate will do.
     trusted: Option<Arc<WebPkiServerVerifier>>,
+    /// What certificates have to bear in place of the name that was connected to.
+    name: Option<ServerName<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -27,11 +29,11 @@ pub struct Verifier {
 pub struct SelfSigned;
 
 impl Verifier {
-    /// Trusts `authorities`, or everybody.
+    /// Trusts `authorities`, or everybody, and wants to see `name`, or that of the server.
     ///
     /// # Errors
     /// There are no authorities among them.
-    pub fn new(authorities: Option<&Authorities>) -> anyhow::Result<Self> {
+    pub fn new(authorities: Option<&Authorities>, name: Option<ServerName<'static>>) -> anyhow::Result<Self> {
         let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let trusted = match authorities {
@@ -40,7 +42,7 @@ impl Verifier {
             }
             None => None,
         };
-        Ok(Self { trusted, algorithms })
+        Ok(Self { trusted, name, algorithms })
     }
 }
 
@@ -54,6 +56,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(trusted) = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
+        let server_name = self.name.as_ref().unwrap_or(server_name);
         let verified = trusted.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         verified.map_err(|error| match error {
             Error::InvalidCertificate(

@@ -1,0 +1,79 @@
+//! What tests get ready before their first hit, and what is filed of their work: things that may take a while, and that
+//! hits must not wait for.
+//!
+//! There is one of these a run. Tests are got ready on threads of their own,
+//! work is filed on the keeper's. Most kinds need neither.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Kind, Type, influxdb};
+use crate::ranges::Ranges;
+
+/// What was got ready for the hits of a test.
+#[derive(Clone, Debug, Default)]
+pub enum Prepared {
+    /// There was nothing to do.
+    #[default]
+    Nothing,
+    /// A database, and points to write.
+    Influxdb(Arc<influxdb::Session>),
+}
+
+/// Where tests are got ready.
+#[derive(Debug)]
+pub struct Backstage {
+    sessions: influxdb::Sessions,
+}
+
+impl Backstage {
+    /// That of the run `run`, whose name no other has, on the server `host`; what is to be known by later runs is kept
+    /// in the folder `state`.
+    pub fn new(state: &Path, run: &str, host: &str) -> Self {
+        Self { sessions: influxdb::Sessions::new(state, run, host) }
+    }
+
+    /// Whether a test of this type is to be got ready before its first hit, and again when it is to be hit otherwise.
+    pub fn is_for(of_type: &Type) -> bool {
+        match of_type.kind {
+            Kind::InfluxWrite(_) | Kind::InfluxRead(_) => true,
+            Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => false,
+        }
+    }
+
+    /// Gets a test ready for so many hits a minute; takes as long as that takes.
+    ///
+    /// # Errors
+    /// Why the test can't be run.
+    pub fn prepare(&self, test: &str, of_type: &Type, frequency: u64) -> anyhow::Result<Prepared> {
+        Ok(match &of_type.kind {
+            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.sessions.to_write(test, settings, frequency)?),
+            Kind::InfluxRead(settings) => Prepared::Influxdb(self.sessions.to_read(test, settings)?),
+            Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => Prepared::Nothing,
+        })
+    }
+
+    /// Files which work is done, by loan. To be called before it is told to anybody, so that what a killed run has told
+    /// is never done, and told, again.
+    ///
+    /// # Errors
+    /// What couldn't be written, which the next time it is.
+    pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
+        self.sessions.file(done)
+    }
+
+    /// The last hit has ended, and its work is filed: what was not done is for others.
+    ///
+    /// # Errors
+    /// What couldn't be written. Others find out themselves what wasn't done once this process is gone.
+    pub fn close(&self) -> io::Result<()> {
+        self.sessions.close()
+    }
+
+    /// Begins nothing more that takes a while.
+    pub fn stop(&self) {
+        self.sessions.stop();
+    }
+}

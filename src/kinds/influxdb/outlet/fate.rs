@@ -1,0 +1,91 @@
+//! Whether points are done, as a database's answer tells.
+
+use memchr::memmem;
+
+use crate::fault::quote_most;
+use crate::target::{Failure, Reason};
+
+/// What a database says whose disk is full, also with 400 where a series would be new.
+const FULL: &[u8] = b"no space left on device";
+/// How much of what it says is shown, in characters.
+const MAX_WORDS: usize = 300;
+
+/// Whether the points of a batch are done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// The database has taken them, all but so many, and will never take those.
+    Done {
+        /// Points that it will never take.
+        rejected: u64,
+    },
+    /// It may not have them: they are to be sent again.
+    Undone,
+}
+
+impl Fate {
+    /// What a database's answer says of a batch of so many points, and what is wrong with it.
+    ///
+    /// | status | points | counted as |
+    /// |---|---|---|
+    /// | 2xx | taken | ok |
+    /// | 400 "partial write: … dropped=N" | taken, all but N | `status` |
+    /// | 400 "…no space left on device…" | to be sent again: that is no fault of theirs | `status` |
+    /// | 400 otherwise, 413, 422 | rejected: they would be again | `status` |
+    /// | anything else, as 401, 404, 429, 5xx | to be sent again | `status` |
+    pub fn of(status: u16, body: &[u8], points: u64) -> (Self, Option<Failure>) {
+        let fate = match status {
+            200..=299 => return (Self::Done { rejected: 0 }, None),
+            400 if memmem::find(body, FULL).is_some() => Self::Undone,
+            400 => Self::Done { rejected: dropped(body).unwrap_or(points).min(points) },
+            413 | 422 => Self::Done { rejected: points },
+            _ => Self::Undone,
+        };
+        let said = quote_most(&String::from_utf8_lossy(body), MAX_WORDS);
+        (fate, Some(Failure::new(Reason::Status, format_args!("{status}: {said}"))))
+    }
+}
+
+/// How many points weren't written, where the others were.
+fn dropped(body: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("partial write")?;
+    let (_, number) = rest.rsplit_once("dropped=")?;
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_says_of_a_batch() {
+        #[track_caller]
+        fn check(status: u16, body: &str, expect: Fate) {
+            let (fate, failure) = Fate::of(status, body.as_bytes(), 100);
+            assert_eq!(fate, expect, "{status} {body}");
+            assert_eq!(failure.map(|failure| failure.reason), (status / 100 != 2).then_some(Reason::Status));
+        }
+        let rejected = |rejected| Fate::Done { rejected };
+        check(204, "", rejected(0));
+        check(200, "{}", rejected(0));
+        let conflict = "partial write: field type conflict: input field \\\"value\\\" on measurement \\\"cpu\\\" is type \
+                        integer, already exists as type float dropped=";
+        check(400, &format!("{{\"error\":\"{conflict}7\"}}\n"), rejected(7));
+        check(400, &format!("{{\"error\":\"{conflict}100\"}}\n"), rejected(100));
+        check(400, &format!("{{\"error\":\"{conflict}1000\"}}\n"), rejected(100));
+        check(400, "{\"error\":\"partial write: points beyond retention policy dropped=3\"}", rejected(3));
+        // A measurement of that name is quoted before the number.
+        check(400, "{\"error\":\"partial write: field \\\"dropped=1\\\" conflict dropped=2\"}", rejected(2));
+        check(400, "{\"error\":\"unable to parse 'x': missing fields\"}", rejected(100));
+        check(400, "{\"error\":\"partial write: dropped=99999999999999999999\"}", rejected(100));
+        check(400, "\u{fffd}", rejected(100));
+        let full = "{\"error\":\"partial write: write /data/wal: no space left on device dropped=100\"}";
+        check(400, full, Fate::Undone);
+        check(413, "", rejected(100));
+        check(422, "", rejected(100));
+        for status in [100, 301, 401, 403, 404, 408, 429, 500, 503] {
+            check(status, "{\"error\":\"database not found: \\\"x\\\"\"}", Fate::Undone);
+        }
+    }
+}

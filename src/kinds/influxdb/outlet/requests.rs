@@ -1,0 +1,144 @@
+//! Batches as requests: `/write`, or `/api/v2/write`.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use url::form_urlencoded::Serializer;
+
+use super::fate::Fate;
+use super::{Sent, at};
+use crate::kinds::dial::{Sharing, Tally};
+use crate::kinds::http::{AGENT, Body, Http2, Judge, Request, Site, Terms, Url};
+use crate::kinds::influxdb::settings::{Address, Api, Client, Precision, Server};
+
+/// The most that is read of an answer, in bytes. What a database says of a batch is a line.
+const MAX_ANSWER: u64 = 64 << 10;
+
+/// Servers, and how they are asked.
+#[derive(Debug)]
+pub struct Requests {
+    servers: Vec<Asked>,
+    gzip: bool,
+}
+
+/// A server, and what all requests to it begin with.
+#[derive(Debug)]
+struct Asked {
+    site: Site,
+    /// From the method to the name of the last header, which is the content's length.
+    head: Vec<u8>,
+}
+
+impl Requests {
+    /// The servers of `client`.
+    ///
+    /// # Errors
+    /// A host has a name that no certificate can bear, or the system has no root certificates.
+    pub fn new(client: &Client, server: &Server, sharing: &Sharing) -> anyhow::Result<Self> {
+        let path = path(&client.api, client.precision);
+        let asked = |address: &Address| {
+            let mut head = format!("POST {path} HTTP/1.1\r\n").into_bytes();
+            head.extend(headers(address, server));
+            if client.gzip {
+                head.extend_from_slice(b"content-encoding: gzip\r\n");
+            }
+            head.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\ncontent-length: ");
+            Ok(Asked { site: site(address, client.ssl, server, sharing)?, head })
+        };
+        let servers = client.addresses.iter().map(asked).collect::<anyhow::Result<_>>()?;
+        Ok(Self { servers, gzip: client.gzip })
+    }
+
+    /// Sends a batch, and takes the answer for what it says.
+    pub async fn send(&self, turn: u64, points: u64, lines: &mut Vec<u8>, tally: &Tally) -> Sent {
+        let Asked { site, head } = at(&self.servers, turn);
+        let body = if self.gzip { zipped(lines) } else { std::mem::take(lines) };
+        let head = [head, body.len().to_string().as_bytes(), b"\r\n\r\n"].concat();
+        // Points that come twice replace themselves.
+        let request = Request { head, body: Body::Written(body), idempotent: true, is_head: false };
+        let judge = Judge::keeping(MAX_ANSWER);
+        let answered = site.ask(&request, &judge, tally).await;
+        if let Body::Written(body) = request.body {
+            *lines = body;
+        }
+        match answered {
+            Ok(answered) => match answered.failure {
+                // A status without all of what was to be said of it is good enough where it says that all is well.
+                Some(failure) => {
+                    let (fate, _) = Fate::of(answered.head.status, &[], points);
+                    let is_taken = fate == Fate::Done { rejected: 0 };
+                    Sent { failure: Some(failure), fate: if is_taken { fate } else { Fate::Undone } }
+                }
+                None => {
+                    let (fate, failure) = Fate::of(answered.head.status, &judge.into_body(), points);
+                    Sent { failure, fate }
+                }
+            },
+            Err(failure) => Sent { failure: Some(failure), fate: Fate::Undone },
+        }
+    }
+}
+
+/// The way to a server over HTTP.
+///
+/// # Errors
+/// The host has a name that no certificate can bear, or the system has no root certificates.
+pub fn site(address: &Address, ssl: bool, server: &Server, sharing: &Sharing) -> anyhow::Result<Site> {
+    let scheme = if ssl { "https" } else { "http" };
+    let url = format!("{scheme}://{}/", address.host.with_port(address.port));
+    let url = Url::parse(&url).ok_or_else(|| anyhow::anyhow!("{url} is no URL that can be asked"))?;
+    let terms = Terms {
+        timeout: server.timeout,
+        keep_alive: true,
+        http2: Http2::Never,
+        dial: server.dial.clone(),
+        sharing: sharing.clone(),
+    };
+    Site::new(&url, &terms)
+}
+
+/// The headers that all requests to a server have.
+pub fn headers(address: &Address, server: &Server) -> Vec<u8> {
+    let host = address.host.with_port(address.port);
+    let mut headers = format!("host: {host}\r\nuser-agent: {AGENT}\r\n").into_bytes();
+    if let Some(authorization) = &server.authorization {
+        for part in [b"authorization: ", authorization.as_bytes(), b"\r\n"] {
+            headers.extend_from_slice(part);
+        }
+    }
+    headers
+}
+
+/// Path and query.
+fn path(api: &Api, precision: Precision) -> String {
+    let mut query = Serializer::new(String::new());
+    let path = match api {
+        Api::V1 { database, retention_policy, consistency } => {
+            query.append_pair("db", database);
+            if let Some(policy) = retention_policy {
+                query.append_pair("rp", policy);
+            }
+            if let Some(consistency) = consistency {
+                query.append_pair("consistency", consistency.name());
+            }
+            query.append_pair("precision", precision.name());
+            "/write"
+        }
+        Api::V2 { org, bucket } => {
+            query
+                .append_pair("org", org)
+                .append_pair("bucket", bucket)
+                .append_pair("precision", precision.name_in_v2());
+            "/api/v2/write"
+        }
+    };
+    format!("{path}?{}", query.finish())
+}
+
+fn zipped(lines: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
+    // A vector takes everything.
+    let _ = encoder.write_all(lines);
+    encoder.finish().unwrap_or_default()
+}

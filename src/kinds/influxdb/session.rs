@@ -1,0 +1,279 @@
+//! What a run has of a test of this kind: its points, those of them that it was lent, and a database that is seen to.
+//!
+//! A test's writer and reader are got ready on threads of their own and share
+//! one session, so that the database is seen to once. A type that is changed in
+//! the middle of a minute begins another one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+
+use super::ledger::{Ledger, Wants};
+use super::loan::{Batch, Loan};
+use super::points::{HOST, Points};
+use super::provision::{End, Provisioner};
+use super::settings::{Client, Provisioning, Reading, Reset, Server, Settings, Writing};
+use super::slots::Present;
+use crate::ranges::Ranges;
+
+/// How long a minute of hits is.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One test.
+#[derive(Debug)]
+pub struct Session {
+    test: String,
+    settings: Arc<Settings>,
+    points: Option<Points>,
+    /// What its run was lent, once it was.
+    loan: OnceLock<Loan>,
+    /// The newest time stamp of points that were to be sent, in nanoseconds since 1970.
+    newest: AtomicI64,
+    /// The minute that the run owns, or is about to, counted from 1970.
+    minute: u64,
+    /// What came of seeing to the database, once that is over.
+    provisioned: Mutex<Option<Result<(), String>>>,
+}
+
+/// All tests of a run.
+#[derive(Debug)]
+pub struct Sessions {
+    state: PathBuf,
+    run: String,
+    host: String,
+    /// Those that are run now, by test.
+    open: Mutex<BTreeMap<String, Arc<Session>>>,
+    /// All that there were.
+    all: Mutex<Vec<Arc<Session>>>,
+    is_stopped: AtomicBool,
+}
+
+impl Sessions {
+    /// None yet, for the run `run` on the server `host`, which keeps in the folder `state` what later runs have to know.
+    pub fn new(state: &Path, run: &str, host: &str) -> Self {
+        Self {
+            state: state.to_owned(),
+            run: run.to_owned(),
+            host: host.to_owned(),
+            open: Mutex::default(),
+            all: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Gets a test ready that writes so many batches a minute: sees to the database, and takes points out.
+    ///
+    /// # Errors
+    /// The database can't be seen to, or no points can be taken out.
+    pub fn to_write(&self, test: &str, settings: &Arc<Settings>, frequency: u64) -> anyhow::Result<Arc<Session>> {
+        let session = self.session(test, settings);
+        self.provision(&session)?;
+        let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
+            bail!("nothing is to be written")
+        };
+        let wants = wants(writing, points, frequency);
+        match session.loan.get() {
+            Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
+            None => {
+                let ledger = self.ledger(settings)?;
+                let loan =
+                    ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
+                // Its writer is got ready again only when it was told that it is.
+                let _ = session.loan.set(loan);
+            }
+        }
+        Ok(session)
+    }
+
+    /// Gets a test ready that reads: sees to the database.
+    ///
+    /// # Errors
+    /// The database can't be seen to.
+    pub fn to_read(&self, test: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
+        let session = self.session(test, settings);
+        self.provision(&session)?;
+        Ok(session)
+    }
+
+    /// Files which points are done, by loan.
+    ///
+    /// # Errors
+    /// What couldn't be written. The next time all of it is.
+    pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
+        self.each_loan(|_, loan| done.get(&loan.number()).map_or(Ok(()), |done| loan.acknowledge(done)))
+    }
+
+    /// No hit follows: points that aren't done are for other runs. Says so, once, where there are none left.
+    ///
+    /// # Errors
+    /// What couldn't be written.
+    pub fn close(&self) -> io::Result<()> {
+        self.each_loan(|session, loan| {
+            loan.close()?;
+            if let Some(total) = session.points.as_ref().and_then(Points::count)
+                && self.ledger(&session.settings).is_ok_and(|ledger| ledger.tell_done(total).unwrap_or(false))
+            {
+                let (test, name) = (&session.test, &session.settings.name);
+                log::warn!("test {test}: all {total} points of type {name} are written: the writer is done");
+            }
+            Ok(())
+        })
+    }
+
+    /// Says nothing more to a provisioner's server.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// The session of a test with these settings.
+    fn session(&self, test: &str, settings: &Arc<Settings>) -> Arc<Session> {
+        let mut open = lock(&self.open);
+        if let Some(session) = open.get(test).filter(|session| session.settings == *settings) {
+            return Arc::clone(session);
+        }
+        let session = Arc::new(Session::new(test, settings, &self.host));
+        open.insert(test.to_owned(), Arc::clone(&session));
+        lock(&self.all).push(Arc::clone(&session));
+        session
+    }
+
+    /// Sees to the database of a session, unless that was done.
+    fn provision(&self, session: &Session) -> anyhow::Result<()> {
+        let Some(provisioning) = &session.settings.provisioning else { return Ok(()) };
+        let mut provisioned = lock(&session.provisioned);
+        let come = provisioned
+            .get_or_insert_with(|| self.see_to(provisioning, &session.settings).map_err(|error| format!("{error:#}")));
+        come.clone().map_err(anyhow::Error::msg)
+    }
+
+    fn see_to(&self, provisioning: &Provisioning, settings: &Settings) -> anyhow::Result<()> {
+        let provisioner = Provisioner::new(provisioning, &settings.server)?;
+        match &provisioning.reset {
+            Reset::By(host) if *host == self.host => {
+                let what = format!("{} {}", provisioning.address, provisioning.database);
+                if self.ledger(settings)?.reset_once(&what, || provisioner.drop_database())? {
+                    log::info!("type {}: the database was dropped, as reset_database says", settings.name);
+                }
+            }
+            Reset::By(_) | Reset::Never => {}
+            Reset::Nobody => {
+                let name = &settings.name;
+                log::info!("type {name}: reset_database is passed over: reset_host names the server that is to do it");
+            }
+        }
+        match provisioner.provision(|| self.is_stopped.load(Ordering::Relaxed))? {
+            End::Done => Ok(()),
+            End::Stopped => bail!("stopped"),
+        }
+    }
+
+    /// Where it is kept how far a type has got.
+    fn ledger(&self, settings: &Settings) -> anyhow::Result<Ledger> {
+        let identity = settings.writing.as_ref().map(|writing| identity(writing, &self.host)).unwrap_or_default();
+        Ledger::open(&self.state, &settings.name, &identity).with_context(|| {
+            format!("how far type {} has got can't be kept in {}", settings.name, self.state.display())
+        })
+    }
+
+    /// Does something with every loan; the first error of any.
+    fn each_loan(&self, mut each: impl FnMut(&Session, &Loan) -> io::Result<()>) -> io::Result<()> {
+        let all = lock(&self.all);
+        let loans = all.iter().filter_map(|session| Some((session, session.loan.get()?)));
+        loans.map(|(session, loan)| each(session, loan)).fold(Ok(()), io::Result::and)
+    }
+}
+
+impl Session {
+    fn new(test: &str, settings: &Arc<Settings>, host: &str) -> Self {
+        let points = settings
+            .writing
+            .as_ref()
+            .map(|Writing { points, client }| Points::new(points, client.precision, client.format, host));
+        let start = settings.writing.as_ref().and_then(|writing| writing.points.start);
+        Self {
+            test: test.to_owned(),
+            settings: Arc::clone(settings),
+            points,
+            loan: OnceLock::new(),
+            newest: AtomicI64::new(start.unwrap_or_else(now)),
+            minute: u64::try_from(now() / MINUTE.as_nanos() as i64).unwrap_or(0),
+            provisioned: Mutex::default(),
+        }
+    }
+
+    /// How servers are spoken to.
+    pub fn server(&self) -> &Server {
+        &self.settings.server
+    }
+
+    /// Where points go, and what was lent of them; `None` where nothing is written.
+    pub fn writer(&self) -> Option<(&Client, &Loan)> {
+        Some((&self.settings.writing.as_ref()?.client, self.loan.get()?))
+    }
+
+    /// What is read; `None` where nothing is.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.settings.reading.as_ref()
+    }
+
+    /// Adds the points of a batch to `lines`.
+    pub fn write(&self, batch: &Batch, lines: &mut Vec<u8>) {
+        let Some(points) = &self.points else { return };
+        let clock = batch.clock.as_ref();
+        points.write(batch.numbers.clone(), clock, lines);
+        if let Some(last) = batch.numbers.clone().next_back() {
+            self.newest.fetch_max(points.stamp(last, clock), Ordering::Relaxed);
+        }
+    }
+
+    /// The newest time stamp of points that were sent, or are about to be, in nanoseconds since 1970.
+    pub fn newest(&self) -> i64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    /// The number of a query among those of all minutes, of its number in this one.
+    pub fn query_number(&self, number: u64) -> u64 {
+        let frequency = self.reading().map_or(0, Reading::frequency);
+        self.minute.wrapping_mul(frequency).wrapping_add(number)
+    }
+}
+
+/// The present, in nanoseconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The most that so many batches a minute can send.
+fn wants(writing: &Writing, points: &Points, frequency: u64) -> Wants {
+    let Writing { points: settings, client } = writing;
+    let batch = client.batch_size.get();
+    let present = settings.start.is_none().then(|| Present {
+        now: now(),
+        gap: u64::try_from(MINUTE.as_nanos()).unwrap_or(u64::MAX) / frequency.max(1),
+        step: client.precision.unit(),
+        series: settings.series_count.get(),
+        batch,
+    });
+    Wants { points: frequency.saturating_mul(batch), total: points.count(), present }
+}
+
+/// What makes points others: numbers begin anew with them.
+fn identity(writing: &Writing, host: &str) -> String {
+    let Writing { points, client } = writing;
+    let (start, unit) = (points.start, client.precision.unit());
+    let by_tick = start.map(|start| (start, points.tick, points.jitter));
+    let host = points.tags.iter().any(|tag| tag.value.contains(HOST)).then_some(host);
+    let series = (points.series_count, &points.tags, host);
+    format!("{:?} {series:?} {by_tick:?} {unit} {:?}", points.measurement, client.api)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in it is ever half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
