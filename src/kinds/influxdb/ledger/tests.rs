@@ -267,6 +267,7 @@ fn other_points_begin_at_0() {
     let refused = ledger.borrow("three", &WANTS).unwrap_err().to_string();
     assert!(refused.contains("means other points by now"), "{refused}");
     old.close().unwrap();
+    old.tell_done(0).unwrap_err();
     send(&new, 1);
     new.close().unwrap();
     assert_eq!(numbers(&other.borrow("four", &WANTS).unwrap()), [(10, 110)]);
