@@ -80,7 +80,7 @@ impl Ledger {
     ///
     /// `identity` is text that says which points these are: whatever another measurement, tag, start, tick or
     /// precision changes. With another than before, numbers begin at 0 again, and loans that are still out get
-    /// nothing more.
+    /// nothing more. So what is opened last stands: a run that is done with its points doesn't open them again.
     ///
     /// # Errors
     /// When the type's name can't be a file's, or the ledger can't be read, trusted or written.

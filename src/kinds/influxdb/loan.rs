@@ -197,6 +197,15 @@ impl Loan {
         Ok(())
     }
 
+    /// Whether the first `total` points are done, all of them, by whichever run, and that was not told yet: `true` once.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written, or its type means other points by now: unlike [`Ledger::open`], an
+    /// old loan never brings the old points back.
+    pub fn tell_done(&self, total: u64) -> io::Result<bool> {
+        self.0.ledger.tell_done(total)
+    }
+
     /// Puts what was lent behind what is there.
     fn receive(&self, files: &mut Files, lent: &Lent) {
         let mut supply = self.0.supply();
