@@ -11,9 +11,12 @@
 
 mod clock;
 mod digits;
+mod line;
+mod mix;
 mod points;
 mod settings;
 mod spelling;
+mod stamp;
 
 pub use clock::Clock;
 pub use points::Points;
