@@ -120,7 +120,7 @@ fn formatted(first: u64, into: &mut Vec<u8>) {
     for number in first..first + BATCH {
         let (series, stamp) = (number % SERIES, START + (number / SERIES + 1) as i64 * 10_000_000_000);
         let any = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let any = any * 1000 >> 32;
+        let any = (any * 1000) >> 32;
         writeln!(into, "{measurement},{host}={server}-{series},{location}={place} {value}={any} {stamp}")
             .expect("a buffer takes whatever is written to it");
     }

@@ -14,7 +14,7 @@ pub fn below(end: u64, number: u64, salt: u64) -> u64 {
     let mixed = (number ^ salt).wrapping_mul(FACTORS[0]);
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(FACTORS[1]);
     // As much of `end` as `mixed` is of all that it could be: without a division.
-    (u128::from(mixed) * u128::from(end) >> 64) as u64
+    ((u128::from(mixed) * u128::from(end)) >> 64) as u64
 }
 
 #[cfg(test)]
