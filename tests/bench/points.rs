@@ -55,7 +55,7 @@ type Way = Box<dyn Fn(u64, &mut Vec<u8>)>;
 fn main() {
     let before = ALLOCATED.load(Ordering::Relaxed);
     let figure = points(false, SERIES, FIELD, Format::LineHttp);
-    let memory = ALLOCATED.load(Ordering::Relaxed) - before;
+    let memory = ALLOCATED.load(Ordering::Relaxed) - before + size_of_val(&figure) as u64;
 
     let mut copied = Vec::new();
     figure.write(0..BATCH, None, &mut copied);
