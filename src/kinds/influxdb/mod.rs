@@ -13,8 +13,10 @@ mod book;
 mod clock;
 mod digits;
 mod ledger;
+mod line;
 mod loan;
 mod lots;
+mod mix;
 mod outlet;
 mod points;
 mod provision;
@@ -25,6 +27,7 @@ mod session;
 mod settings;
 mod slots;
 mod spelling;
+mod stamp;
 mod statements;
 mod write;
 
