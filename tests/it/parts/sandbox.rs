@@ -121,7 +121,7 @@ impl Sandbox {
     pub fn start_command(&self, mut command: Command, clock: &Clock) -> Run {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         clock.set(&mut command);
-        Run::start(command, self.folder.path(), &format!("run-{number}"))
+        Run::start(command, self.folder.path(), &format!("run-{number}")).by(clock)
     }
 
     /// Every file under `name`, at any depth, as paths within that folder, sorted.
