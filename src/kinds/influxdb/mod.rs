@@ -39,8 +39,8 @@ pub use read::ReadTarget;
 pub use rows::Rows;
 pub use session::{Session, Sessions};
 pub use settings::{
-    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
-    Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
+    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, KEYS, LEAST, PointSettings,
+    Precision, Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
 pub use slots::Present;
 pub use write::WriteTarget;
