@@ -281,7 +281,8 @@ impl<'a> Keys<'a> {
         mut read: impl FnMut(&mut Keys<'a>) -> T,
     ) -> Option<Vec<T>> {
         let (name, value) = self.take(key)?;
-        let right = || format!("tables, as in [[{key}]], from 1 to {most}");
+        let as_in = format!("[[{}{key}]]", self.prefix);
+        let right = || format!("tables, as in {as_in}, from 1 to {most}");
         let tables = match value.into_inner() {
             DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
             DeValue::Array(tables) => {

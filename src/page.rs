@@ -69,6 +69,7 @@ impl Page {
         let others = self.least.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| is_said(key)));
         let others = others.collect::<Vec<_>>().join("\n");
         let last = name.rsplit('.').next().unwrap_or(name);
+        let names = [format!("\"{last}\""), format!(".{last}\"")];
         // Whether a table it stands in is one or a list of them is for the reader to say.
         let one = format!("{name} = {value}\n{others}");
         let lists = name.match_indices('.').map(|(at, _)| {
@@ -78,7 +79,7 @@ impl Page {
         let faults = std::iter::once(one).chain(lists).flat_map(|text| (self.read)(&text));
         faults
             .into_iter()
-            .find(|fault| fault.at.is_some_and(|at| at.0 == 1) && fault.seen.contains(&format!("{last}\"")))
+            .find(|fault| fault.at.is_some_and(|at| at.0 == 1) && names.iter().any(|name| fault.seen.contains(name)))
     }
 }
 

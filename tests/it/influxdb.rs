@@ -19,7 +19,7 @@ const START: i64 = 1_136_160_000_000_000_000;
 /// of the point generator and the client, `rest` is the rest of the file.
 fn sandbox(influx: &Influx, batch: u64, [points, client, rest]: [&str; 3]) -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.settings("max_catch_up = 10000");
+    sandbox.settings("max_catch_up = 1000");
     sandbox.out();
     let address = influx.url().replace("http://", "");
     let text = format!(
@@ -152,22 +152,19 @@ fn points_of_the_present_are_counted_too() {
 #[test]
 fn line_udp_is_counted_by_query() {
     let influx = Influx::with(Options { udp: Some("lab"), ..Options::default() });
-    let address = format!("127.0.0.1:{}", influx.udp_port);
-    other_format(&influx, &address, "line_udp", "cpu", "value");
+    other_format(&influx, influx.udp_port, "line_udp");
 }
 
 #[test]
 fn graphite_tcp_is_counted_by_query() {
     let influx = Influx::with(Options { graphite: Some(("lab", &TEMPLATES)), ..Options::default() });
-    let address = format!("127.0.0.1:{}", influx.graphite_tcp_port);
-    other_format(&influx, &address, "graphite_tcp", "cpu", "value");
+    other_format(&influx, influx.graphite_tcp_port, "graphite_tcp");
 }
 
 #[test]
 fn graphite_udp_is_counted_by_query() {
     let influx = Influx::with(Options { graphite: Some(("lab", &TEMPLATES)), ..Options::default() });
-    let address = format!("127.0.0.1:{}", influx.graphite_udp_port);
-    other_format(&influx, &address, "graphite_udp", "cpu", "value");
+    other_format(&influx, influx.graphite_udp_port, "graphite_udp");
 }
 
 /// How InfluxDB is to read Graphite's lines.
@@ -175,16 +172,16 @@ const TEMPLATES: [&str; 1] = ["host.location.measurement.field"];
 
 /// Writes in another format than requests, and counts what arrived.
 #[track_caller]
-fn other_format(influx: &Influx, address: &str, format: &str, measurement: &str, field: &str) {
-    let client = format!("{LAB}\nprecision = \"s\"\nformat = \"{format}\"");
+fn other_format(influx: &Influx, port: u16, format: &str) {
+    let client = format!("{LAB}\nformat = \"{format}\"");
     // 1,030 points.
     let sandbox = sandbox(influx, 100, [&format!("{PAST}\npoint_count = 103"), &client, ""]);
-    sandbox.replace("types.d/stress.toml", &influx.url().replace("http://", ""), address);
+    sandbox.replace("types.d/stress.toml", &influx.url().replace("http://", ""), &format!("127.0.0.1:{port}"));
     sandbox.test("load|stress|60|out");
     sandbox.start(&Clock::at(57.0)).wait(seconds(12.0)).expect_code(0);
     assert_eq!(reported(&sandbox, "load.write"), 1030);
     // These listeners hand on what they have when they like.
-    influx.expect_count("lab", measurement, field, 1030);
+    influx.expect_count("lab", "cpu", "value", 1030);
     assert_eq!(numbers(influx, "lab"), (0..1030).collect());
 }
 
@@ -217,7 +214,7 @@ fn a_query_that_fails_is_a_failed_hit() {
     influx.create("lab");
     let address = influx.url().replace("http://", "");
     let sandbox = Sandbox::new();
-    sandbox.settings("max_catch_up = 10000");
+    sandbox.settings("max_catch_up = 1000");
     sandbox.out();
     for (name, query) in [("wrong", "SELECT value FROM"), ("refused", "SELECT value FROM nowhere..cpu")] {
         let text = format!(
@@ -243,6 +240,7 @@ fn after_three_runs_under_cron_the_count_is_what_was_reported() {
     let sandbox = sandbox(&influx, 1000, [PAST, LAB, ""]);
     sandbox.test("load|stress|600|out");
     let cron = cron(&sandbox);
+    Clock::real().wait_for(60.0);
     minutes(&sandbox, 3);
     // The fourth minute's run has not begun.
     sandbox.write("stop", "enough\n");

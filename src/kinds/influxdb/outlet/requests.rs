@@ -126,7 +126,10 @@ fn path(api: &Api, precision: Precision) -> String {
             "/write"
         }
         Api::V2 { org, bucket } => {
-            query.append_pair("org", org).append_pair("bucket", bucket).append_pair("precision", precision.long_name());
+            query
+                .append_pair("org", org)
+                .append_pair("bucket", bucket)
+                .append_pair("precision", precision.name_in_v2());
             "/api/v2/write"
         }
     };

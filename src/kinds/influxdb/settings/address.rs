@@ -63,11 +63,7 @@ mod tests {
     fn hosts_and_ports() {
         #[track_caller]
         fn check(text: &str, expect: Option<&str>) {
-            assert_eq!(
-                Address::parse(text).map(|address| address.host.with_port(address.port)).as_deref(),
-                expect,
-                "{text}"
-            );
+            assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), expect, "{text}");
         }
         check("localhost:8086", Some("localhost:8086"));
         check("10.0.0.1:1", Some("10.0.0.1:1"));

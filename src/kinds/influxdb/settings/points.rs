@@ -186,7 +186,7 @@ fn precision(keys: &mut Keys<'_>, client: Client) -> Option<Precision> {
 fn tick(keys: &mut Keys<'_>, precision: Precision) -> Duration {
     let Some(tick) = duration::read(keys, "tick", "1ns", "8760h") else { return TICK };
     if tick < Duration::from_nanos(precision.unit()) {
-        let right = format!("at least \"1{}\", or a finer \"precision\"", precision.long_name());
+        let right = format!("at least \"1{}\", or a finer \"precision\"", precision.name_in_v2());
         keys.refuse_key("tick", "a tick of less than a unit of the precision", right);
     }
     tick

@@ -13,7 +13,9 @@ const MAX_LISTED: usize = 100;
 const MAX_REPLICATION: u64 = 100;
 /// The shortest time that InfluxDB keeps points.
 const LEAST_KEPT: Duration = Duration::from_secs(3600);
-/// What lengths of time take, as statements have them.
+/// What `shard_duration` takes.
+const SHARD: &str = "a time as InfluxDB writes it, at least an hour, as in \"7d\" or \"1h30m\"";
+/// What `duration` takes.
 const KEPT: &str = "a time as InfluxDB writes it, at least an hour, as in \"7d\" or \"1h30m\"; or \"INF\"";
 
 /// What [`Provisioning::read`] reads.
@@ -168,7 +170,7 @@ fn retention_policies(keys: &mut Keys<'_>) -> Vec<RetentionPolicy> {
         let duration = keys.parsed("duration", KEPT, kept);
         let duration = keys.required("duration", duration);
         let replication = keys.integer("replication", 1, MAX_REPLICATION).unwrap_or(1);
-        let shard_duration = keys.parsed("shard_duration", KEPT, kept);
+        let shard_duration = keys.parsed("shard_duration", SHARD, length);
         // Nothing is as long as for ever.
         let length = |text: &Option<String>| {
             text.as_deref().map(|text| duration::parse_of_statement(text).unwrap_or(Duration::MAX))
@@ -209,10 +211,14 @@ fn own_name(keys: &mut Keys<'_>, names: &mut BTreeSet<String>) -> Option<String>
     Some(name)
 }
 
-/// How long something is kept, which stands in a statement as it is.
+/// How long points are kept, which stands in a statement as it is.
 fn kept(text: &str) -> Option<String> {
-    let is_long = duration::parse_of_statement(text).is_some_and(|kept| kept >= LEAST_KEPT);
-    (is_long || text.eq_ignore_ascii_case("INF")).then(|| text.to_owned())
+    if text.eq_ignore_ascii_case("INF") { Some(text.to_owned()) } else { length(text) }
+}
+
+/// A length of time that is not too short for InfluxDB, which stands in a statement as it is.
+fn length(text: &str) -> Option<String> {
+    duration::parse_of_statement(text).filter(|length| *length >= LEAST_KEPT).map(|_| text.to_owned())
 }
 
 /// Whether a query has what those have that a server computes on its own.

@@ -513,6 +513,9 @@ fn what_is_wrong_beyond_the_sample_is_told_with_its_place() {
         "",
         "9:1: no key \"provision.basic.retention_policy[1].name\": it can't be left out",
     );
+    let shard = "12:18: \"provision.basic.retention_policy[1].shard_duration\" can't be this string: a time as InfluxDB writes \
+                 it, at least an hour, as in \"7d\" or \"1h30m\"";
+    provision(&format!("{policy}shard_duration = \"INF\""), shard);
     let shard = "12:18: a shard that has more time than is kept: at most \"duration\"";
     provision(&format!("{policy}shard_duration = \"8d\""), shard);
     provision(
@@ -524,7 +527,7 @@ fn what_is_wrong_beyond_the_sample_is_told_with_its_place() {
     provision(&format!("{policy}{default}{other}{default}"), "17:11: a second policy with \"default\": one of them");
     provision(
         "retention_policy = []",
-        "8:1: \"provision.basic.retention_policy\" has 0 tables: tables, as in [[retention_policy]], from 1 to 100",
+        "8:1: \"provision.basic.retention_policy\" has 0 tables: tables, as in [[provision.basic.retention_policy]], from 1 to 100",
     );
     let continuous = "a query as in \"SELECT mean(value) INTO cpu_1m FROM cpu GROUP BY time(1m)\"";
     for wrong in ["", "SELECT x FROM z GROUP BY time(1m)", "DROP DATABASE x"] {
@@ -683,6 +686,10 @@ fn what_does_not_go_together_is_told() {
             );
         }
     }
+    client(
+        &format!("{database}\nconcurrency = 1001\nbatch_size = 10000"),
+        &["10:15: more than 10000000 points on their way, in memory: less, \"batch_size\" times \"concurrency\""],
+    );
     client(
         &format!("{database}\nconsistency = \"most\""),
         &[

@@ -11,6 +11,8 @@ use crate::page::Key;
 
 /// The most points of a batch, which is made in memory.
 const MAX_BATCH: u64 = 1_000_000;
+/// The most points on their way, which is some gigabyte of lines.
+const MAX_POINTS: u64 = 10_000_000;
 /// The points of a batch, unless the type says.
 const BATCH: u64 = 5_000;
 
@@ -219,6 +221,10 @@ impl Draft {
         let batch_size = keys.integer("batch_size", 1, MAX_BATCH).unwrap_or(BATCH);
         let batch_interval = duration::read(keys, "batch_interval", "0s", "1m").unwrap_or_default();
         let concurrency = concurrency(keys);
+        if batch_size.saturating_mul(u64::from(concurrency)) > MAX_POINTS {
+            let seen = format!("more than {MAX_POINTS} points on their way, in memory");
+            keys.refuse_key("concurrency", seen, "less, \"batch_size\" times \"concurrency\"");
+        }
         *ssl = keys.boolean("ssl").unwrap_or(false);
         let format = keys.choice("format", Format::NAMES).unwrap_or_default();
         let gzip = keys.boolean("gzip").unwrap_or(false);
@@ -311,7 +317,7 @@ impl Consistency {
     const NAMES: &[(&str, Self)] =
         &[("any", Self::Any), ("one", Self::One), ("quorum", Self::Quorum), ("all", Self::All)];
 
-    /// As files and requests spell it.
+    /// As requests spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
@@ -328,17 +334,7 @@ impl Precision {
     /// What it takes.
     const RIGHT: &str = "\"n\" or \"u\" or \"ms\" or \"s\"";
 
-    /// The unit, in nanoseconds.
-    pub const fn unit(self) -> u64 {
-        match self {
-            Self::N => 1,
-            Self::U => 1_000,
-            Self::Ms => 1_000_000,
-            Self::S => 1_000_000_000,
-        }
-    }
-
-    /// As files and `/write` spell it.
+    /// As `/write` spells it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::N => "n",
@@ -348,12 +344,23 @@ impl Precision {
         }
     }
 
-    /// As `/api/v2/write`, and lengths of time, spell it.
-    pub const fn long_name(self) -> &'static str {
+    /// As `/api/v2/write` spells it, and lengths of time.
+    pub const fn name_in_v2(self) -> &'static str {
         match self {
             Self::N => "ns",
             Self::U => "us",
-            Self::Ms | Self::S => self.name(),
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
+    /// The unit, in nanoseconds.
+    pub const fn unit(self) -> u64 {
+        match self {
+            Self::N => 1,
+            Self::U => 1_000,
+            Self::Ms => 1_000_000,
+            Self::S => 1_000_000_000,
         }
     }
 
