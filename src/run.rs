@@ -220,6 +220,9 @@ struct Run {
     events: Sender<Event>,
     /// Every test that ran in this minute.
     tests: BTreeMap<String, Known>,
+    /// The tests that are being got ready, and when the plan was made that they are got ready for.
+    preparing: BTreeMap<String, Instant>,
+    is_stopped: bool,
     reported: Reported,
     /// What is wrong with canihaz.toml.
     settings_faults: Vec<Fault>,
@@ -284,6 +287,8 @@ impl Run {
             couriers: BTreeMap::new(),
             events,
             tests: BTreeMap::new(),
+            preparing: BTreeMap::new(),
+            is_stopped: false,
             reported,
             settings_faults: ready.faults.clone(),
             config_errors: 0,
@@ -302,7 +307,10 @@ impl Run {
             let wake = self.again.map_or(latest, |again| again.min(latest));
             match inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(Event::Notice(Notice::Changed)) => self.read_plan(),
-                Ok(Event::Notice(Notice::Stop(stop))) => log::info!("stopped: {stop}"),
+                Ok(Event::Notice(Notice::Stop(stop))) => {
+                    self.is_stopped = true;
+                    log::info!("stopped: {stop}");
+                }
                 Ok(Event::Prepared(assignment, prepared)) => self.hit(*assignment, prepared),
                 Ok(Event::Closed(interval)) => {
                     if interval.last {
@@ -326,6 +334,7 @@ impl Run {
             Some(kept) => self.hand_on(kept),
             None => log::error!("the last interval is not on disk in time"),
         }
+        self.tell_unready();
         self.deliver(inbox, last_hit.unwrap_or_else(Instant::now) + self.settings.send_for);
         match (self.writable, self.lines > 0 && self.tests.is_empty()) {
             (_, true) => Exit::Config,
@@ -357,7 +366,7 @@ impl Run {
         for (name, known) in &mut self.tests {
             if known.active && !wanted.contains_key(name) {
                 known.active = false;
-                self.engine.rest(name);
+                self.engine.withdraw(name);
             }
         }
         for (name, (test, of_type, frequency)) in wanted {
@@ -392,6 +401,8 @@ impl Run {
         if before.as_ref().is_some_and(|b| b.active && b.frequency == frequency && b.of_type == *of_type) {
             return;
         }
+        // What it is being got ready for is out of date.
+        self.preparing.remove(&name);
         let pace = Pace {
             frequency,
             phase: phase(&self.host, &name),
@@ -399,7 +410,7 @@ impl Run {
             max_catch_up: self.settings.max_catch_up,
         };
         let seed = seed(&self.host, &name, self.minute.start.timestamp());
-        if Backstage::is_for(of_type) && before.is_none() {
+        if Backstage::is_for(of_type) {
             self.engine.expect(&name, frequency);
         }
         let assignment =
@@ -411,31 +422,43 @@ impl Run {
     }
 
     /// Gets a test ready that can't be hit at once. What runs already goes on meanwhile as it did.
-    fn prepare(&self, test: &str, assignment: Assignment) {
+    fn prepare(&mut self, test: &str, assignment: Assignment) {
         let (events, backstage, test) = (self.events.clone(), Arc::clone(&self.backstage), test.to_owned());
-        let name = assignment.test.clone();
+        let (name, made) = (assignment.test.clone(), assignment.made);
         let work = move || {
             let prepared = backstage.prepare(&test, &assignment.of_type, assignment.pace.frequency);
             let _ = events.send(Event::Prepared(Box::new(assignment), prepared));
         };
-        if let Err(error) = thread::Builder::new().name("backstage".into()).spawn(work) {
-            log::error!("test {name} cannot run: {error}");
+        match thread::Builder::new().name("backstage".into()).spawn(work) {
+            Ok(_) => _ = self.preparing.insert(name, made),
+            Err(error) => log::error!("test {name} cannot run: {error}; its hits are missed"),
         }
     }
 
     /// Hits a test that is ready, unless something else is wanted of it by now.
-    fn hit(&self, assignment: Assignment, prepared: anyhow::Result<Prepared>) {
+    fn hit(&mut self, assignment: Assignment, prepared: anyhow::Result<Prepared>) {
         let name = &assignment.test;
-        let is_wanted = self.tests.get(name).is_some_and(|known| {
-            known.active && known.of_type == assignment.of_type && known.frequency == assignment.pace.frequency
-        });
+        if self.preparing.get(name) != Some(&assignment.made) {
+            return;
+        }
+        self.preparing.remove(name);
+        let is_wanted = self.tests.get(name).is_some_and(|known| known.active);
         match prepared {
-            Ok(_) if !is_wanted => {}
+            _ if !is_wanted => {}
             Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {
                 log::error!("test {name} cannot run: {error:#}; its hits are missed");
                 self.engine.rest(name);
             }
+        }
+    }
+
+    /// Names the tests that were to be hit, and weren't ready before the minute was over.
+    fn tell_unready(&self) {
+        let unready = self.preparing.keys().filter_map(|name| Some((name, self.tests.get(name)?)));
+        for (name, known) in unready.filter(|(_, known)| known.active && !self.is_stopped) {
+            let what = Backstage::waits_for(&known.of_type);
+            log::error!("test {name} is not ready at the minute's end: {what}; hits that wait for that are missed");
         }
     }
 

@@ -7,7 +7,7 @@
 //! last reports. Hits that were expected of a thread and are in none of its
 //! intervals, for whatever reason, are missed, and are in the last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Interval;
@@ -34,6 +34,10 @@ struct Open {
     next: u32,
     intervals: BTreeMap<u32, BTreeMap<String, Tally>>,
     threads: BTreeMap<usize, Thread>,
+    /// Tests that nobody counts on any more.
+    withdrawn: BTreeSet<String>,
+    /// Whether nobody counts on any.
+    is_stopped: bool,
     is_over: bool,
 }
 
@@ -57,6 +61,8 @@ impl Gather {
             next: first,
             intervals: BTreeMap::new(),
             threads: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            is_stopped: false,
             is_over: false,
         };
         Self { open: Arc::new(Mutex::new(open)) }
@@ -75,9 +81,22 @@ impl Gather {
 
     /// From now on a thread is to account for so many hits of a test in the minute.
     pub fn expect(&self, thread: usize, test: &str, hits: u64) {
-        if let Some(thread) = self.open().threads.get_mut(&thread) {
+        let mut open = self.open();
+        open.withdrawn.remove(test);
+        if let Some(thread) = open.threads.get_mut(&thread) {
             thread.expected.insert(test.to_owned(), hits);
         }
+    }
+
+    /// Hits of a test that are expected and never counted are stopped from now on, not missed, until they are expected
+    /// again.
+    pub fn withdraw(&self, test: &str) {
+        self.open().withdrawn.insert(test.to_owned());
+    }
+
+    /// So are those of all tests.
+    pub fn stop(&self) {
+        self.open().is_stopped = true;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -138,9 +157,13 @@ impl Open {
             None => {
                 self.is_over = true;
                 let last = self.intervals.last_key_value().map_or(self.next, |(index, _)| *index);
-                let missed: Vec<_> = self.threads.values().map(Thread::missed).collect();
-                for tallies in missed {
-                    self.add(last, tallies);
+                let left: Vec<_> = self.threads.values().flat_map(Thread::left).collect();
+                for (test, hits) in left {
+                    let tally = match self.is_stopped || self.withdrawn.contains(&test) {
+                        true => Tally { stopped: hits, ..Tally::default() },
+                        false => Tally::unable(hits),
+                    };
+                    self.add(last, BTreeMap::from([(test, tally)]));
                 }
                 self.report_before(last);
                 let tallies = self.intervals.remove(&last).unwrap_or_default();
@@ -160,10 +183,10 @@ impl Open {
 
 impl Thread {
     /// What was expected and is in no interval.
-    fn missed(&self) -> BTreeMap<String, Tally> {
+    fn left(&self) -> impl Iterator<Item = (String, u64)> {
         let counted = |test| self.counted.get(test).copied().unwrap_or(0);
-        let missed = self.expected.iter().map(|(test, hits)| (test, hits.saturating_sub(counted(test))));
-        missed.filter(|(_, missed)| *missed > 0).map(|(test, missed)| (test.clone(), Tally::unable(missed))).collect()
+        let left = self.expected.iter().map(move |(test, hits)| (test.clone(), hits.saturating_sub(counted(test))));
+        left.filter(|(_, hits)| *hits > 0)
     }
 }
 
@@ -172,6 +195,22 @@ mod tests {
     use std::sync::mpsc::{self, Receiver};
 
     use super::*;
+
+    #[test]
+    fn hits_that_nobody_counts_on_any_more_are_stopped() {
+        let (gather, reported) = gather(0);
+        let part = gather.join(0).unwrap();
+        for test in ["a", "b", "c"] {
+            gather.expect(0, test, 10);
+        }
+        gather.withdraw("a");
+        gather.withdraw("b");
+        gather.expect(0, "b", 20);
+        part.close(interval(0, true, 1));
+        let tallies = reported.try_recv().unwrap().tallies;
+        let seen = tallies.values().map(|tally| (tally.ok, tally.missed, tally.stopped)).collect::<Vec<_>>();
+        assert_eq!(seen, [(1, 0, 9), (0, 20, 0), (0, 10, 0)]);
+    }
 
     /// An interval that was reported: its index, whether it was the last, and hits that were ok, and missed, by test.
     type Seen = (u32, bool, Vec<(String, u64, u64)>);

@@ -119,9 +119,20 @@ impl Engine {
         self.front().run(assignment);
     }
 
-    /// Counts on a test that is to be run, once it is ready: of its hits in the minute, those are missed that never are.
+    /// Counts on a test that is to be run, once it is ready, unless it runs already: of its hits in the minute, those are
+    /// missed that never are.
     pub fn expect(&self, test: &str, frequency: u64) {
-        self.front().gather.expect(FIRST, test, frequency);
+        let front = self.front();
+        if !front.placement.has(test) {
+            front.gather.expect(FIRST, test, frequency);
+        }
+    }
+
+    /// Counts no more on a test: no hit of it is started until it is expected, or run, again.
+    pub fn withdraw(&self, test: &str) {
+        let mut front = self.front();
+        front.gather.withdraw(test);
+        front.rest(test);
     }
 
     /// Starts no further hit of a test, until it is run again.
@@ -133,6 +144,7 @@ impl Engine {
     pub fn stop(&self) {
         let mut front = self.front();
         front.is_stopped = true;
+        front.gather.stop();
         for thread in 0..front.threads.len() {
             front.tell(thread, Order::Stop);
         }

@@ -62,7 +62,7 @@ impl Placement {
 
     /// Whether there should be a thread more, and may be, before this test is placed.
     pub fn wants_thread(&self, test: &str, frequency: u64, overtime: u32) -> bool {
-        if self.tests.contains_key(test) || self.asked.len() >= self.limits.threads {
+        if self.has(test) || self.asked.len() >= self.limits.threads {
             return false;
         }
         let shares = self.shares(frequency, overtime);
@@ -79,7 +79,7 @@ impl Placement {
     /// been placed stays where it is. With no thread left it is the first, which is gone.
     pub fn place(&mut self, test: &str, frequency: u64, overtime: u32) -> Vec<usize> {
         self.rest(test);
-        if !self.tests.contains_key(test) {
+        if !self.has(test) {
             let mut threads = self.least_asked(self.shares(frequency, overtime));
             if threads.is_empty() {
                 threads.push(0);
@@ -87,6 +87,11 @@ impl Placement {
             self.tests.insert(test.to_owned(), Placed { threads, frequency: 0 });
         }
         self.ask(test, frequency)
+    }
+
+    /// Whether a test was placed, also if it rests now.
+    pub fn has(&self, test: &str) -> bool {
+        self.tests.contains_key(test)
     }
 
     /// Nothing is asked for by a test any longer; says on which threads it is.

@@ -43,6 +43,14 @@ impl Backstage {
         }
     }
 
+    /// What a test of this type, which isn't ready yet, waits for, and what would help.
+    pub fn waits_for(of_type: &Type) -> String {
+        match &of_type.kind {
+            Kind::InfluxWrite(settings) | Kind::InfluxRead(settings) => influxdb::Sessions::wait_for(settings),
+            Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => String::new(),
+        }
+    }
+
     /// Gets a test ready for so many hits a minute; takes as long as that takes.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod follow;
 mod http;
 mod http2;
 mod idle;
+mod influx_bad_days;
 mod influx_destination;
 mod influx_provision;
 mod influxdb;

@@ -20,6 +20,7 @@ use super::points::Points;
 use super::provision::{End, Provisioner};
 use super::settings::{Client, Provisioning, Reading, Reset, Server, Settings, Writing};
 use super::slots::Present;
+use crate::fault::quote;
 use crate::ranges::Ranges;
 
 /// How long a minute of hits is.
@@ -64,6 +65,18 @@ impl Sessions {
             open: Mutex::default(),
             all: Mutex::default(),
             is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// What is waited for where a test with these settings isn't ready yet, and what would help.
+    pub fn wait_for(settings: &Settings) -> String {
+        match &settings.provisioning {
+            Some(Provisioning { address, database, .. }) => format!(
+                "the database {} at {} is not seen to; the server has to run, and the address and `ssl` to be its own",
+                quote(database),
+                address.host.with_port(address.port)
+            ),
+            None => "other runs have the place where its writer is".to_owned(),
         }
     }
 
@@ -164,7 +177,13 @@ impl Sessions {
                     log::info!("type {}: the database was dropped, as reset_database says", settings.name);
                 }
             }
-            Reset::By(_) | Reset::Never => {}
+            Reset::By(host) => {
+                let (name, host) = (&settings.name, quote(host));
+                log::info!(
+                    "type {name}: reset_database is passed over: it is for {host}, which reset_host names, to do"
+                );
+            }
+            Reset::Never => {}
             Reset::Nobody => {
                 let name = &settings.name;
                 log::info!("type {name}: reset_database is passed over: reset_host names the server that is to do it");

@@ -1,0 +1,87 @@
+//! Files that change in mid-minute: nothing is lost, and nothing is written twice.
+
+use super::{START, Stress, TICK, expect_first, load, numbers_of, work};
+use crate::parts::clock::Clock;
+use crate::parts::influx::Influx;
+use crate::parts::results::Results;
+use crate::parts::sandbox::Sandbox;
+
+/// Runs from second 54 on, and changes something at 57.
+#[track_caller]
+fn change(change: impl FnOnce(&Sandbox)) -> (Sandbox, Influx, Results) {
+    let influx = Influx::start();
+    influx.create("lab");
+    let sandbox = load(&Stress { client: "concurrency = 2", ..Stress::to(&influx.port) }, 600);
+    let clock = Clock::at(54.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(57.0);
+    change(&sandbox);
+    run.succeed(12.0);
+    let results = sandbox.results();
+    assert_eq!(results.total("load.write", "failed"), 0, "{results}");
+    assert_eq!(work(&sandbox, "load.write", "points"), results.total("load.write", "ok") * 100, "{results}");
+    (sandbox, influx, results)
+}
+
+#[test]
+fn a_frequency_may_be_raised() {
+    let (sandbox, influx, results) = change(|sandbox| sandbox.test("load|stress|2000|out"));
+    results.expect_planned("load.write", 2000);
+    assert_eq!(work(&sandbox, "load.write", "points"), 200_000, "{results}");
+    expect_first(&influx, "lab", 200_000);
+}
+
+#[test]
+fn a_frequency_may_be_lowered() {
+    let (sandbox, influx, results) = change(|sandbox| sandbox.test("load|stress|30|out"));
+    let ok = results.total("load.write", "ok");
+    assert!((200..600).contains(&ok), "{results}");
+    expect_first(&influx, "lab", ok * 100);
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(12.0);
+    expect_first(&influx, "lab", (ok + 30) * 100);
+}
+
+#[test]
+fn a_test_may_be_removed_and_come_back() {
+    let (sandbox, influx, results) = change(|sandbox| {
+        sandbox.remove("tests.d/load.conf");
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        sandbox.test("load|stress|600|out");
+    });
+    results.expect_planned("load.write", 600);
+    assert_eq!(work(&sandbox, "load.write", "points"), 60_000, "{results}");
+    expect_first(&influx, "lab", 60_000);
+}
+
+#[test]
+fn a_type_may_have_another_measurement() {
+    let (sandbox, influx, results) =
+        change(|sandbox| sandbox.replace("types.d/stress.toml", "measurement = \"cpu\"", "measurement = \"mem\""));
+    results.expect_planned("load.write", 600);
+    let all = work(&sandbox, "load.write", "points");
+    assert_eq!(all, 60_000, "{results}");
+    let [cpu, mem] = ["cpu", "mem"].map(|measurement| numbers_of(&influx, "lab", measurement, TICK));
+    assert!(cpu.len() > 10_000 && mem.len() > 10_000, "{} {}", cpu.len(), mem.len());
+    assert_eq!(cpu.len() + mem.len(), 60_000);
+    for numbers in [cpu, mem] {
+        assert_eq!(numbers.last().map(|last| last + 1), Some(numbers.len() as u64), "a gap");
+    }
+    // It goes on with what it is now.
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(12.0);
+    let mem = numbers_of(&influx, "lab", "mem", TICK);
+    assert_eq!(mem.last().map(|last| last + 1), Some(mem.len() as u64), "a gap");
+    assert_eq!(influx.number("lab", &format!("SELECT count(value) FROM mem WHERE time > {START}")), mem.len() as f64);
+}
+
+#[test]
+fn a_type_may_be_sent_in_another_way() {
+    let (sandbox, influx, results) = change(|sandbox| {
+        // What the old hits have begun with is theirs; the next run takes what they leave.
+        sandbox.replace("types.d/stress.toml", "addresses", "gzip = true\naddresses");
+    });
+    results.expect_planned("load.write", 600);
+    assert_eq!(work(&sandbox, "load.write", "points"), 60_000, "{results}");
+    assert_eq!(influx.count("lab", "cpu", "value"), 60_000);
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(12.0);
+    expect_first(&influx, "lab", 120_000);
+}
