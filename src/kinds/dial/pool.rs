@@ -1,14 +1,17 @@
 //! Connections that wait for the next hit.
 //!
-//! There are never more than hits were in flight at once. The one used last is
-//! used next; what the server has closed meanwhile is found, and dropped, when
-//! it is its turn.
+//! There are never more than hits were in flight, or at rest, at once. The one
+//! used last is used next, or, where connections rest, the one that has rested
+//! most; what the server has closed meanwhile is found, and dropped, when it is
+//! its turn.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -25,15 +28,25 @@ pub trait Idle {
 }
 
 /// The idle connections to one origin. Boxed: a hit's future would be as large as all the connections that it moves.
-pub struct Pool<C>(RefCell<Vec<Box<C>>>);
+pub struct Pool<C> {
+    /// The one used last is the last.
+    idle: RefCell<VecDeque<Box<C>>>,
+    /// How long none is used after an answer.
+    rest: Duration,
+}
 
 impl<C: Idle> Pool<C> {
+    /// One whose connections rest so long after an answer.
+    pub fn resting(rest: Duration) -> Self {
+        Self { rest, ..Self::default() }
+    }
+
     /// Takes a connection that is open as far as is known here, for a request that may, or may not, be asked again;
-    /// `None` when there is none. Doesn't wait.
+    /// `None` when there is none, or none has rested. Doesn't wait.
     pub async fn take(&self, asks_again: bool) -> Option<Box<C>> {
         poll_fn(|cx| {
-            let mut idle = self.0.borrow_mut();
-            while let Some(mut connection) = idle.pop() {
+            let mut idle = self.idle.borrow_mut();
+            while let Some(mut connection) = self.next(&mut idle) {
                 connection.traffic().asks_again.set(asks_again);
                 if is_open(connection.stream(), cx) {
                     return Poll::Ready(Some(connection));
@@ -46,7 +59,17 @@ impl<C: Idle> Pool<C> {
 
     /// Keeps a connection whose last answer has been read to its end.
     pub fn put(&self, connection: Box<C>) {
-        self.0.borrow_mut().push(connection);
+        self.idle.borrow_mut().push_back(connection);
+    }
+
+    /// The one whose turn it is.
+    fn next(&self, idle: &mut VecDeque<Box<C>>) -> Option<Box<C>> {
+        if self.rest.is_zero() {
+            return idle.pop_back();
+        }
+        let arrived = idle.front()?.traffic().arrived.get();
+        let has_rested = arrived.is_none_or(|arrived| arrived + self.rest <= Instant::now());
+        if has_rested { idle.pop_front() } else { None }
     }
 }
 
@@ -57,12 +80,12 @@ fn is_open(stream: &mut Stream, cx: &mut Context<'_>) -> bool {
 
 impl<C> Default for Pool<C> {
     fn default() -> Self {
-        Self(RefCell::default())
+        Self { idle: RefCell::default(), rest: Duration::ZERO }
     }
 }
 
 impl<C> fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pool({} idle)", self.0.borrow().len())
+        write!(f, "Pool({} idle)", self.idle.borrow().len())
     }
 }

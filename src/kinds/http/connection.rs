@@ -39,6 +39,8 @@ pub struct Answered {
     pub failure: Option<Failure>,
     /// What it began with.
     pub head: Head,
+    /// Whether all of the request had been sent when it came.
+    pub is_sent: bool,
     /// Whether the connection is good for another request.
     pub persists: bool,
     /// When its last byte came; `None` where it ended with the connection.
@@ -120,7 +122,7 @@ impl Connection {
         };
         let lost = |why| Lost { why, unsent: self.traffic.sent.get() == before, unanswered: heard.is_none() };
         let head = answer.take_head();
-        let broken = |failure, head| Answered { failure, head, persists: false, ended: None };
+        let broken = |failure, head| Answered { failure, head, is_sent: flushed, persists: false, ended: None };
         match over {
             Ok(Over::Answer(failure, rest)) => {
                 self.traffic.answered();
@@ -130,7 +132,7 @@ impl Connection {
                     let jar = self.jar.get_or_insert_default();
                     jar.take(head.cookies(), path_of(&request.head), tls, Now::read());
                 }
-                Ok(Answered { failure, head, persists, ended: self.traffic.arrived.get() })
+                Ok(Answered { failure, head, is_sent: flushed, persists, ended: self.traffic.arrived.get() })
             }
             Ok(Over::Close) => match answer.close(&"the connection ended") {
                 Ok(failure) => Ok(broken(failure, head)),

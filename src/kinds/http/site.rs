@@ -102,6 +102,11 @@ impl Site {
         Ok(Self { dialer, forward, pool: Pool::default(), keep_alive: terms.keep_alive, shared })
     }
 
+    /// The same, whose connections rest so long after an answer: as long as they do, others are opened.
+    pub fn resting(self, rest: Duration) -> Self {
+        Self { pool: Pool::resting(rest), ..self }
+    }
+
     /// Sends a request over a connection that is at hand, or a new one, and has its answer judged.
     ///
     /// # Errors

@@ -63,8 +63,10 @@ impl Nginx {
         Self::with_tls_and(more, Some(server::free_tcp_port()))
     }
 
+    /// Starts it so that it speaks TLS, and HTTP/2 where there is a port for that in the clear, with more lines in its
+    /// `server` block.
     #[track_caller]
-    fn with_tls_and(more: &str, http2_port: Option<u16>) -> Self {
+    pub fn with_tls_and(more: &str, http2_port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=canihaz-tests"])

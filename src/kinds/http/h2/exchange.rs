@@ -69,7 +69,7 @@ pub async fn ask(
         Over::CutOff(failure) => (failure, None),
     };
     let Exchange { head, .. } = exchange;
-    Ok(Answered { failure, head, persists: true, ended })
+    Ok(Answered { failure, head, is_sent: true, persists: true, ended })
 }
 
 impl<'a> Exchange<'a> {

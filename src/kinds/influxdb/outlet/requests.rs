@@ -11,6 +11,7 @@ use super::{Sent, at};
 use crate::kinds::dial::{Sharing, Tally};
 use crate::kinds::http::{AGENT, Body, Http2, Judge, Request, Site, Terms, Url};
 use crate::kinds::influxdb::settings::{Address, Api, Client, Precision, Server};
+use crate::target::{Failure, Reason};
 
 /// The most that is read of an answer, in bytes. What a database says of a batch is a line.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -44,7 +45,8 @@ impl Requests {
                 head.extend_from_slice(b"content-encoding: gzip\r\n");
             }
             head.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\ncontent-length: ");
-            Ok(Asked { site: site(address, client.ssl, server, sharing)?, head })
+            let site = site(address, client.ssl, server, sharing)?.resting(client.batch_interval);
+            Ok(Asked { site, head })
         };
         let servers = client.addresses.iter().map(asked).collect::<anyhow::Result<_>>()?;
         Ok(Self { servers, gzip: client.gzip })
@@ -63,6 +65,11 @@ impl Requests {
             *lines = body;
         }
         match answered {
+            // A database can't have taken what it wasn't sent.
+            Ok(answered) if !answered.is_sent && answered.head.status / 100 == 2 => {
+                let why = format_args!("{} before all of the batch was sent", answered.head.status);
+                Sent { failure: Some(Failure::new(Reason::Protocol, why)), fate: Fate::Undone }
+            }
             Ok(answered) => match answered.failure {
                 // A status without all of what was to be said of it is good enough where it says that all is well.
                 Some(failure) => {
