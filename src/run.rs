@@ -222,7 +222,6 @@ struct Run {
     tests: BTreeMap<String, Known>,
     /// The tests that are being got ready, and when the plan was made that they are got ready for.
     preparing: BTreeMap<String, Instant>,
-    is_stopped: bool,
     reported: Reported,
     /// What is wrong with canihaz.toml.
     settings_faults: Vec<Fault>,
@@ -261,8 +260,8 @@ impl Run {
         watch::start(&places.etc, move |notice| {
             if let Notice::Stop(_) = notice {
                 // Straight to the engine: the main thread may be reading files.
-                stopper.stop();
                 behind.stop();
+                stopper.stop();
             }
             let _ = noticed.send(Event::Notice(notice));
         })?;
@@ -288,7 +287,6 @@ impl Run {
             events,
             tests: BTreeMap::new(),
             preparing: BTreeMap::new(),
-            is_stopped: false,
             reported,
             settings_faults: ready.faults.clone(),
             config_errors: 0,
@@ -307,10 +305,7 @@ impl Run {
             let wake = self.again.map_or(latest, |again| again.min(latest));
             match inbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(Event::Notice(Notice::Changed)) => self.read_plan(),
-                Ok(Event::Notice(Notice::Stop(stop))) => {
-                    self.is_stopped = true;
-                    log::info!("stopped: {stop}");
-                }
+                Ok(Event::Notice(Notice::Stop(stop))) => log::info!("stopped: {stop}"),
                 Ok(Event::Prepared(assignment, prepared)) => self.hit(*assignment, prepared),
                 Ok(Event::Closed(interval)) => {
                     if interval.last {
@@ -442,7 +437,7 @@ impl Run {
             return;
         }
         self.preparing.remove(name);
-        let is_wanted = self.tests.get(name).is_some_and(|known| known.active);
+        let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
         match prepared {
             _ if !is_wanted => {}
             Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
@@ -456,7 +451,7 @@ impl Run {
     /// Names the tests that were to be hit, and weren't ready before the minute was over.
     fn tell_unready(&self) {
         let unready = self.preparing.keys().filter_map(|name| Some((name, self.tests.get(name)?)));
-        for (name, known) in unready.filter(|(_, known)| known.active && !self.is_stopped) {
+        for (name, known) in unready.filter(|(_, known)| known.active && !self.backstage.is_stopped()) {
             let what = Backstage::waits_for(&known.of_type);
             log::error!("test {name} is not ready at the minute's end: {what}; hits that wait for that are missed");
         }

@@ -84,4 +84,9 @@ impl Backstage {
     pub fn stop(&self) {
         self.sessions.stop();
     }
+
+    /// Whether it was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.sessions.is_stopped()
+    }
 }

@@ -147,6 +147,11 @@ impl Sessions {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
     /// The session of a test with these settings.
     fn session(&self, test: &str, settings: &Arc<Settings>) -> Arc<Session> {
         let mut open = lock(&self.open);
@@ -189,7 +194,7 @@ impl Sessions {
                 log::info!("type {name}: reset_database is passed over: reset_host names the server that is to do it");
             }
         }
-        match provisioner.provision(|| self.is_stopped.load(Ordering::Relaxed))? {
+        match provisioner.provision(|| self.is_stopped())? {
             End::Done => Ok(()),
             End::Stopped => bail!("stopped"),
         }

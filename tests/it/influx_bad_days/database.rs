@@ -1,6 +1,7 @@
 //! A database that takes some, or nothing, or is gone: each is counted for what it is, and nothing is left out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::posts::Posts;
 use super::{SERIES, START, Stress, TICK, expect_first, load, numbers, numbers_of, provision, work};
@@ -105,7 +106,7 @@ fn what_is_refused_for_now_is_sent_again() {
     let mut port = influx.port;
     for (minute, status) in ["500 No", "503 No", "429 No", "403 No"].into_iter().enumerate() {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nno");
-        let other = Posts::answering(answer, std::time::Duration::ZERO);
+        let other = Posts::answering(answer, Duration::ZERO);
         sandbox.replace("types.d/stress.toml", &format!(":{port}"), &format!(":{}", other.port()));
         port = other.port();
         run(&sandbox, minute as i64 + 1);
@@ -121,6 +122,33 @@ fn what_is_refused_for_now_is_sent_again() {
     run(&sandbox, 5);
     assert_eq!(points(&sandbox), (3000, 0));
     expect_first(&influx, "lab", 3000);
+}
+
+#[test]
+fn points_of_the_present_are_sent_again_as_they_were() {
+    let influx = Influx::start();
+    influx.create("lab");
+    let other = Posts::answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", Duration::ZERO);
+    let port = other.port();
+    let sandbox = load(&Stress { points: "", client: "concurrency = 4", ..Stress::to(&port) }, 60);
+    run(&sandbox, 0);
+    sandbox.test("load|stress|90|out");
+    run(&sandbox, 1);
+    let refused: BTreeSet<_> = other.all().into_iter().map(|post| post.body).collect();
+    // What was in flight at once, again and again, the second time as well.
+    assert!((1..=4).contains(&refused.len()) && other.all().len() == 150, "{}", refused.len());
+    sandbox.replace("types.d/stress.toml", &format!(":{port}"), &format!(":{}", influx.port));
+    run(&sandbox, 2);
+    assert_eq!((points(&sandbox), influx.count("lab", "cpu", "value")), ((9000, 0), 9000));
+    for body in refused {
+        for line in String::from_utf8(body).unwrap().lines() {
+            let (_, stamp) = line.rsplit_once(' ').unwrap();
+            let (_, host) = line.split_once("host=").unwrap();
+            let host = host.split(',').next().unwrap();
+            let query = format!("SELECT value FROM cpu WHERE host = '{host}' AND time = {stamp}");
+            assert_eq!(influx.rows("lab", &query).len(), 1, "{line}");
+        }
+    }
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
         ("half_head", "other", false, ending("HTTP/1.1 204 No Con")),
         ("half_body", "body", false, ending("HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"error\"")),
         ("half_ok", "body", true, ending("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")),
-        ("nothing", "timeout", false, after_requests(|stream| wait_for_end(stream))),
+        ("nothing", "timeout", false, after_requests(wait_for_end)),
         ("closes", "other", false, ending("")),
         (
             "resets",
@@ -197,7 +197,7 @@ fn whatever_a_server_says_to_a_query_the_reason_is_right_and_memory_is_bounded()
         ("html", "body", after_requests(move |stream| stream.write_all(html.as_bytes()).ok())),
         ("other", "body", after_requests(move |stream| stream.write_all(other.as_bytes()).ok())),
         ("garbage", "protocol", saying("what?\r\n\r\n")),
-        ("nothing", "timeout", after_requests(|stream| wait_for_end(stream))),
+        ("nothing", "timeout", after_requests(wait_for_end)),
         ("closes", "body", ending("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"results\":[")),
     ];
     let sandbox = sandbox();
