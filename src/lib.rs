@@ -97,6 +97,7 @@ pub mod fault;
 pub mod gossip;
 mod gossiper;
 pub mod guard;
+pub mod influxdb;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;

@@ -26,10 +26,12 @@ mod settings;
 mod slots;
 mod spelling;
 mod statements;
+pub mod stress;
 mod write;
 
 pub use crate::kinds::dial::Host;
 pub use clock::Clock;
+pub use outlet::Fate;
 pub use points::Points;
 pub use provision::{End, Provisioner};
 pub use query::{Hit, Query};
