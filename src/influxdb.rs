@@ -49,8 +49,8 @@
 //!   nor its handlers need be `Send`. For more cores, start one on each of several threads.
 
 pub use crate::kinds::influxdb::stress::{
-    Asked, BasicClient, BasicPointGenerator, BasicProvisioner, BasicQuery, BasicQueryClient, Batch, Batching, Broadcast,
-    Cause, Ended, Error, Half, InfluxClient, Pacing, PointGenerator, PointSource, Provisioner, QueryClient,
+    Asked, BasicClient, BasicPointGenerator, BasicProvisioner, BasicQuery, BasicQueryClient, Batch, Batching,
+    Broadcast, Cause, Ended, Error, Half, InfluxClient, Pacing, PointGenerator, PointSource, Provisioner, QueryClient,
     QueryGenerator, QueryResponse, QuerySource, Reader, Report, Response, Responses, StressTest, Teller, Timer, Totals,
     Worked, WriteResponse, Writer, Written, basic_read_handler, basic_write_handler,
 };

@@ -296,7 +296,7 @@ pub(super) async fn send_until_done<C: InfluxClient + ?Sized>(
     batch: &mut Batch,
     responses: &Teller<Written>,
 ) -> Result<(), Failure> {
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     loop {
         let mut response = client.send(batch).await;
         // Whatever the client made of it: counts follow from these.

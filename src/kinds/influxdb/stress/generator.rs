@@ -196,3 +196,52 @@ impl PointGenerator for BasicPointGenerator {
         self.generate_at(now(), most, lines)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kinds::influxdb::{Field, FieldType, Tag};
+
+    #[test]
+    fn the_points_of_a_series_never_share_a_stamp_of_the_present() {
+        let second = 1_000_000_000;
+        for (batch, series) in [(250, 100), (7, 100), (1, 3), (100, 100), (3, 1)] {
+            let field = Field { key: String::from("v"), value: FieldType::Int };
+            let settings = PointSettings {
+                point_count: NonZeroU64::new(20),
+                series_count: NonZeroU64::new(series).unwrap(),
+                tick: Duration::from_secs(1),
+                jitter: true,
+                measurement: String::from("m"),
+                start: None,
+                tags: vec![Tag { key: String::from("t"), value: String::from("s") }],
+                fields: vec![field],
+            };
+            let mut generator = BasicPointGenerator::new(&settings, Precision::S, Format::LineHttp);
+            let (mut lines, mut now, mut count) = (Vec::new(), 1_700_000_000 * second + 5, 0);
+            loop {
+                let more = generator.generate_at(now, batch, &mut lines);
+                count += more;
+                if more == 0 {
+                    break;
+                }
+                // The clock stands still, goes on, and is set back now and then.
+                now += [0, second / 3, second, 0, -second][(count % 5) as usize];
+            }
+            let lines = String::from_utf8(lines).unwrap();
+            let mut seen = BTreeMap::<&str, i64>::new();
+            for line in lines.lines() {
+                let (series, rest) = line.split_once(' ').unwrap();
+                let stamp = rest.rsplit_once(' ').unwrap().1.parse().unwrap();
+                let before = seen.insert(series, stamp).unwrap_or(0);
+                assert!(stamp > before && stamp >= 1_700_000_000, "{series} {before} {stamp}");
+            }
+            assert_eq!((lines.lines().count() as u64, count), (20 * series, 20 * series));
+            assert_eq!(generator.time() / second, *seen.values().max().unwrap());
+        }
+    }
+}

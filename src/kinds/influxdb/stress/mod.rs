@@ -97,8 +97,13 @@ use super::settings::{Api, Client, Field, FieldType, Format, PointSettings, Prec
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct StressTest<P = BasicProvisioner, G = BasicPointGenerator, C = BasicClient, Q = BasicQuery, D = BasicQueryClient>
-{
+pub struct StressTest<
+    P = BasicProvisioner,
+    G = BasicPointGenerator,
+    C = BasicClient,
+    Q = BasicQuery,
+    D = BasicQueryClient,
+> {
     /// What sees to the database first; `None`: it is as it is.
     pub provisioner: Option<P>,
     /// What writes; `None`: nothing does.
@@ -343,3 +348,5 @@ async fn half<W: Worked, T>(
     Half { result, totals, timer, handled: handled.map_err(|_| Error::HandlerPanicked) }
 }
 
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Cause, Error};
 use crate::kinds::influxdb::provision::{self, End};
-use crate::kinds::influxdb::settings::{
-    Address, ContinuousQuery, Provisioning, Reset, RetentionPolicy, Server,
-};
+use crate::kinds::influxdb::settings::{Address, ContinuousQuery, Provisioning, Reset, RetentionPolicy, Server};
 
 /// Sees to a database before anything is written.
 ///
