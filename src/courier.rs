@@ -306,6 +306,7 @@ mod tests {
 
     use crate::destinations::Destination;
     use crate::summary::{Measured, Tally};
+    use crate::work::Work;
 
     /// Takes what it is told to, and remembers what it was given.
     struct Fake {
@@ -326,13 +327,15 @@ mod tests {
         _state: tempfile::TempDir,
     }
 
-    /// A courier to `fake`, whose spool holds an interval with two ok hits under each of `labels`.
+    /// A courier to `fake`, whose spool holds an interval with two ok hits under each of `labels`, which wrote as many
+    /// points as the second at which it ends.
     fn setting(labels: &[&str], every: Option<u64>, answer: fn(&[Summary]) -> Result<(), Refusal>) -> Setting {
         let state = tempfile::tempdir().unwrap();
         let places = Places { etc: state.path().into(), state: state.path().into(), lock: state.path().into() };
         let spool = Spool::new(state.path());
         for label in labels {
             let label = Label::parse(label).unwrap();
+            let work = Work::of([("points", u64::from(label.to)), ("rejected", 0)]);
             let summary = Summary {
                 test: "a".into(),
                 type_name: "t".into(),
@@ -342,7 +345,7 @@ mod tests {
                 seconds: f64::from(label.to - label.from),
                 last: label.last,
                 destinations: vec!["fake".into()],
-                measured: Measured::Test(Box::new(Tally { ok: 2, ..Tally::default() })),
+                measured: Measured::Test(Box::new(Tally { ok: 2, work: Some(work.into()), ..Tally::default() })),
             };
             spool.store(&label, &[summary]).unwrap();
         }
@@ -368,6 +371,20 @@ mod tests {
         let Measured::Test(tally) = &minute.measured else { panic!("of a test") };
         assert_eq!((minute.start, minute.seconds, minute.last, tally.ok), (DateTime::UNIX_EPOCH, 60.0, true, 4));
         assert_eq!(round.spool.waiting("fake"), []);
+    }
+
+    #[test]
+    fn the_work_of_a_minute_is_that_of_its_intervals_over_its_time() {
+        let labels = ["M.1.00-10", "M.1.10-20", "M.1.20-30", "M.1.30-40", "M.1.40-50", "M.1.50-60.last"];
+        for (labels, points, a_second) in [(labels.as_slice(), 210, 3.5), (&labels[4..], 110, 110.0 / 60.0)] {
+            let Setting { mut round, given, _state } = setting(labels, Some(60), |_| Ok(()));
+            round.deliver(soon());
+            let given = given.lock().unwrap();
+            let [minute] = given[0].as_slice() else { panic!("one summary") };
+            let Measured::Test(tally) = &minute.measured else { panic!("of a test") };
+            assert_eq!(tally.work.as_deref(), Some(&Work::of([("points", points), ("rejected", 0)])));
+            assert_eq!(minute.rate(points), a_second);
+        }
     }
 
     #[test]

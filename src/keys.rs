@@ -84,6 +84,16 @@ impl<'a> Keys<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether `key` is there, and has been read.
+    pub fn was_read(&self, key: &str) -> bool {
+        self.places.iter().any(|(name, _)| *name == key)
+    }
+
+    /// The file's name without its extension: the name of what it describes.
+    pub fn stem(&self) -> String {
+        self.source.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))
@@ -271,7 +281,8 @@ impl<'a> Keys<'a> {
         mut read: impl FnMut(&mut Keys<'a>) -> T,
     ) -> Option<Vec<T>> {
         let (name, value) = self.take(key)?;
-        let right = || format!("tables, as in [[{key}]], from 1 to {most}");
+        let as_in = format!("[[{}{key}]]", self.prefix);
+        let right = || format!("tables, as in {as_in}, from 1 to {most}");
         let tables = match value.into_inner() {
             DeValue::Array(tables) if (1..=most).contains(&tables.len()) => tables,
             DeValue::Array(tables) => {

@@ -64,17 +64,22 @@ impl Page {
 
     /// What is wrong with a file in which the key `name` has this value; `None` when nothing is, or something else.
     fn wrong(&self, name: &str, value: &str) -> Option<Fault> {
-        // No file says the same twice.
-        let others = self.least.lines().filter(|line| line.split_once(" = ").is_none_or(|(key, _)| key != name));
+        // No file says the same twice, nor a table as a whole and then a key of it.
+        let is_said = |key: &str| name.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let others = self.least.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| is_said(key)));
         let others = others.collect::<Vec<_>>().join("\n");
         let last = name.rsplit('.').next().unwrap_or(name);
-        // Whether the table it stands in is one or a list of them is for the reader to say.
+        let names = [format!("\"{last}\""), format!(".{last}\"")];
+        // Whether a table it stands in is one or a list of them is for the reader to say.
         let one = format!("{name} = {value}\n{others}");
-        let list = name.split_once('.').map(|(table, name)| format!("{table} = [{{ {name} = {value} }}]\n{others}"));
-        let faults = [Some(one), list].into_iter().flatten().flat_map(|text| (self.read)(&text));
+        let lists = name.match_indices('.').map(|(at, _)| {
+            let (table, name) = (&name[..at], &name[at + 1..]);
+            format!("{table} = [{{ {name} = {value} }}]\n{others}")
+        });
+        let faults = std::iter::once(one).chain(lists).flat_map(|text| (self.read)(&text));
         faults
             .into_iter()
-            .find(|fault| fault.at.is_some_and(|at| at.0 == 1) && fault.seen.contains(&format!("{last}\"")))
+            .find(|fault| fault.at.is_some_and(|at| at.0 == 1) && names.iter().any(|name| fault.seen.contains(name)))
     }
 }
 

@@ -240,6 +240,11 @@ impl Tally {
         self.values.as_ref().map_or(0, |values| values.dropped())
     }
 
+    /// How much work was not counted, as it had too many names.
+    pub fn work_dropped(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.dropped())
+    }
+
     /// The five results of a hit with their names.
     pub fn results(&self) -> [(&'static str, u64); 5] {
         [
@@ -271,9 +276,9 @@ impl Summary {
         self.start + TimeDelta::milliseconds((self.seconds * 1000.0) as i64)
     }
 
-    /// So many hits, in hits a second over the interval.
-    pub fn rate(&self, hits: u64) -> f64 {
-        if self.seconds > 0.0 { hits as f64 / self.seconds } else { 0.0 }
+    /// So many hits, or whatever else is counted, a second over the interval.
+    pub fn rate(&self, count: u64) -> f64 {
+        if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 }
     }
 
     /// Adds a later interval of the same test and run, exactly.
@@ -326,13 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_there_were_connections_and_values_still_reads() {
+    fn what_was_written_before_there_were_connections_values_and_work_still_reads() {
         let written = serde_json::to_value(Tally { ok: 3, ..Tally::default() }).unwrap();
-        for field in ["connections", "values", "insecure"] {
+        for field in ["connections", "values", "work", "insecure"] {
             assert_eq!(written.get(field), None, "a tally without is written as ever");
         }
         let read: Tally = serde_json::from_value(written).unwrap();
-        assert!((read.ok, read.insecure) == (3, false) && read.connections.is_none() && read.values.is_none());
+        assert_eq!((read.ok, read.insecure, read.work), (3, false, None));
+        assert!(read.connections.is_none() && read.values.is_none());
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Spread {
 }
 
 /// `text` as one part of a metric's name.
-fn to_name(text: &str) -> Cow<'_, str> {
+pub(crate) fn to_name(text: &str) -> Cow<'_, str> {
     let text = if text.is_empty() { "_" } else { text };
     tidy(text, MAX_NAME, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }

@@ -11,6 +11,8 @@ use crate::run::Exit;
 
 /// The width of a line, in characters: the customary terminal's.
 const WIDTH: usize = 80;
+/// Where what is said of a key begins, at most, in characters; a longer name has a line of its own.
+const MAX_COLUMN: usize = 36;
 
 /// Says what a file of types.d can say, key by key
 ///
@@ -37,7 +39,7 @@ impl Keys {
 /// The keys of some pages: beside each what it means, and below that what it takes.
 fn text(pages: &[&Page]) -> String {
     let longest = pages.iter().flat_map(|page| page.keys()).map(|key| key.name.len()).max().unwrap_or_default();
-    let column = longest + 4;
+    let column = (longest + 4).min(MAX_COLUMN);
     let mut text = String::new();
     for (number, page) in pages.iter().enumerate() {
         text.push_str(if number == 0 { "" } else { "\n" });
@@ -49,6 +51,9 @@ fn text(pages: &[&Page]) -> String {
                 default => format!("{}; default {default}", page.takes(key)),
             };
             let mut name = format!("  {}", key.name);
+            if name.len() + 2 > column {
+                text.push_str(&format!("{}\n", std::mem::take(&mut name)));
+            }
             for (said, column) in [(key.meaning, column), (&takes, column + 2)] {
                 for line in wrapped(&said.replace('`', ""), WIDTH - column) {
                     text.push_str(format!("{name:column$}{line}").trim_end());
@@ -85,7 +90,8 @@ mod tests {
         for page in PAGES {
             let text = text(&[page]);
             assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-            assert!(page.keys().all(|key| text.contains(&format!("\n  {} ", key.name))), "{text}");
+            let has = |name: &str| [' ', '\n'].iter().any(|behind| text.contains(&format!("\n  {name}{behind}")));
+            assert!(page.keys().all(|key| has(key.name)), "{text}");
         }
     }
 

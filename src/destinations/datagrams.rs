@@ -15,11 +15,13 @@ use super::{Occasion, Refusal};
 use crate::summary::{Measured, Summary};
 
 /// What is sent between two pauses, as [weighed](weight): summaries, mostly.
-/// One is at most eight datagrams, mostly three; Linux's default receive
+/// One is at most sixteen datagrams, mostly three; Linux's default receive
 /// buffer (208 KiB, the kernel's own overhead included) holds ninety.
 const BURST: usize = 8;
 /// As many values take the room of a summary without.
 const VALUES: usize = 12;
+/// As many counts of work do: each is two numbers where a value is three.
+const COUNTS: usize = 18;
 /// How long a receiver has to read a burst.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -80,11 +82,12 @@ fn bursts(mut batch: &[Summary]) -> Vec<&[Summary]> {
     bursts
 }
 
-/// How many summaries without phases and values are about as long as this one.
+/// How many summaries without phases, values and work are about as long as this one.
 fn weight(summary: &Summary) -> usize {
     let Measured::Test(tally) = &summary.measured else { return 1 };
     let values = tally.values.as_ref().map_or(0, |values| values.iter().len());
-    1 + usize::from(tally.connections.is_some()) + values.div_ceil(VALUES)
+    let counts = tally.work.as_ref().map_or(0, |work| work.named().len());
+    1 + usize::from(tally.connections.is_some()) + values.div_ceil(VALUES) + counts.div_ceil(COUNTS)
 }
 
 #[cfg(test)]
@@ -119,7 +122,8 @@ mod tests {
             assert_eq!(bursts(batch).iter().map(|burst| burst.len()).collect::<Vec<_>>(), expect);
         }
         let [plain, rich] = [sample::runner(), sample::rich("a")];
-        assert_eq!((weight(&plain), weight(&rich)), (1, 3));
+        let working = sample::working("a", 1, [("points", 1), ("rejected", 0)]);
+        assert_eq!([&plain, &rich, &working].map(weight), [1, 3, 2]);
         check(&[], &[]);
         check(&vec![plain.clone(); 17], &[8, 8, 1]);
         check(&vec![rich.clone(); 5], &[2, 2, 1]);
@@ -131,6 +135,9 @@ mod tests {
             tally.values.get_or_insert_default().record(&value);
         }
         assert_eq!(weight(&largest), 7);
+        let Measured::Test(tally) = &mut largest.measured else { unreachable!("it is a test") };
+        tally.work = Some(Box::new((0..MAX_NAMES).map(|number| (format!("n{number}"), 1)).collect()));
+        assert_eq!(weight(&largest), 10);
         check(&vec![largest; 2], &[1, 1]);
     }
 

@@ -1,7 +1,8 @@
 //! A summary as dotted names with one number each: what statsd and Graphite take.
 //!
-//! `canihaz.web-1.checkout.response.p99` is in milliseconds. Beside the
-//! distributions stand `.truncated` and `.generator_limited`, 0 or 1: where
+//! `canihaz.web-1.checkout.response.p99` is in milliseconds, and a test that is
+//! a part of one has a name of two parts, as in `canihaz.web-1.load.write`. Beside
+//! the distributions stand `.truncated` and `.generator_limited`, 0 or 1: where
 //! either is 1, the percentiles tell less than the whole.
 
 use std::fmt;
@@ -35,10 +36,10 @@ impl fmt::Display for Value {
 ///
 /// Results of hits are always there, also as 0, so that a series exists before
 /// the first failure; reasons only once there was one, distributions only
-/// when a hit ended, phases only of new connections, values only where hits
-/// brought some.
+/// when a hit ended, phases only of new connections, values and work only
+/// where hits brought some.
 pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
-    let root = format!("{prefix}.{}.{}", component(&summary.host_label()), component(&summary.test));
+    let root = format!("{prefix}.{}.{}", component(&summary.host_label()), path(&summary.test));
     let mut metrics = Vec::new();
     let mut add = |name: &str, value| metrics.push((format!("{root}.{name}"), value));
     match &summary.measured {
@@ -50,10 +51,8 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
             for (reason, count) in &tally.failures {
                 add(&format!("failures.{reason}"), Value::Count(*count));
             }
-            // To the thousandth: a gauge that is read, not one that is added up.
             for (name, hits) in [("asked", tally.asked), ("sent", tally.sent)] {
-                let rate = (summary.rate(hits) * 1e3).round() / 1e3;
-                add(&format!("rate.{name}"), Value::Gauge(rate));
+                add(&format!("rate.{name}"), a_second(summary, hits));
             }
             add("bytes.in", Value::Count(tally.bytes_in));
             add("bytes.out", Value::Count(tally.bytes_out));
@@ -81,6 +80,19 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
             if tally.values_dropped() > 0 {
                 add("values_dropped", Value::Count(tally.values_dropped()));
             }
+            if let Some(work) = &tally.work {
+                for (name, count) in work.named() {
+                    add(&format!("work.{name}"), Value::Count(count));
+                    let rate = format!("{name}_per_second");
+                    // What is counted under that very name has it.
+                    if !work.counts.contains_key(rate.as_str()) {
+                        add(&format!("work.{rate}"), a_second(summary, count));
+                    }
+                }
+            }
+            if tally.work_dropped() > 0 {
+                add("work_dropped", Value::Count(tally.work_dropped()));
+            }
         }
         Measured::Runner(upkeep) => {
             add("config_errors", Value::Gauge(upkeep.config_errors as f64));
@@ -93,13 +105,24 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
     metrics
 }
 
+/// A rate to the thousandth: a gauge that is read, not one that is added up.
+fn a_second(summary: &Summary, count: u64) -> Value {
+    Value::Gauge((summary.rate(count) * 1e3).round() / 1e3)
+}
+
 /// Milliseconds to the nanosecond: without the digits that a product of floats brings along.
 fn milliseconds(seconds: f64) -> f64 {
     (seconds * 1e9).round() / 1e6
 }
 
-/// `text` as one part of a name: whatever would end the part, the name or the line is `_`.
+/// `text` as parts of a name that its dots part, as they do in `load.write`.
+fn path(text: &str) -> String {
+    text.split('.').map(component).collect::<Vec<_>>().join(".")
+}
+
+/// `text` as one part of a name: whatever would end the part, the name or the line is `_`, and so is nothing at all.
 fn component(text: &str) -> String {
+    let text = if text.is_empty() { "_" } else { text };
     text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
 }
 
@@ -171,6 +194,71 @@ mod tests {
                 "p.q.web-1_example_com.hello.phases.connect.p50 2.000895",
             ]
         );
+    }
+
+    #[test]
+    fn work_is_its_counts_and_what_they_are_a_second_also_of_nothing() {
+        #[track_caller]
+        fn check(summary: &Summary, expect: &[&str]) {
+            let lines = lines(summary);
+            let work: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("p.q.web-1_example_com.")).collect();
+            assert_eq!(work[12 + 4 * 6..], *expect);
+        }
+        let write = sample::working("load.write", 100, [("points", 4_999_997), ("rejected", 0)]);
+        check(
+            &write,
+            &[
+                "load.write.work.points 4999997",
+                "load.write.work.points_per_second 499999.7",
+                "load.write.work.rejected 0",
+                "load.write.work.rejected_per_second 0",
+            ],
+        );
+        let read = sample::working("load.read", 3, [("rows", 1)]);
+        check(&read, &["load.read.work.rows 1", "load.read.work.rows_per_second 0.1"]);
+        check(
+            &sample::working("a", 1, [("rows", 20), ("rows_per_second", 7), ("x y.z", 0)]),
+            &[
+                "a.work.rows 20",
+                "a.work.rows_per_second 7",
+                "a.work.rows_per_second_per_second 0.7",
+                "a.work.x_y_z 0",
+                "a.work.x_y_z_per_second 0",
+            ],
+        );
+    }
+
+    #[test]
+    fn of_work_with_too_many_names_the_rest_is_counted() {
+        let mut summary = sample::idle("hello");
+        let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
+        tally.work = Some(Box::new((0..60).map(|number| (format!("n{number:02}"), 2)).collect()));
+        let lines = lines(&summary);
+        assert_eq!(lines.iter().filter(|line| line.contains(".work.")).count(), 2 * 50);
+        assert_eq!(lines.last().map(String::as_str), Some("p.q.web-1_example_com.hello.work_dropped 20"));
+    }
+
+    #[test]
+    fn merged_intervals_have_the_work_of_all_over_the_time_of_all() {
+        let mut minute = sample::working("load.write", 1, [("points", 1000), ("rejected", 0)]);
+        minute.merge(&sample::later(sample::working("load.write", 1, [("points", 2000), ("rejected", 1)]), 10));
+        minute.merge(&sample::later(sample::idle("load.write"), 20));
+        let lines = lines(&minute);
+        let work: Vec<_> = lines.iter().filter_map(|line| Some(line.split_once(".write.work.")?.1)).collect();
+        assert_eq!(work, ["points 3000", "points_per_second 100", "rejected 1", "rejected_per_second 0.033"]);
+    }
+
+    #[test]
+    fn the_dots_of_a_tests_name_part_the_metrics_and_no_part_is_empty() {
+        #[track_caller]
+        fn check(test: &str, expect: &str) {
+            let summary = Summary { test: test.to_owned(), ..sample::idle("a") };
+            assert_eq!(lines(&summary)[0], format!("p.q.web-1_example_com.{expect}.hits.planned 0"));
+        }
+        check("load.write", "load.write");
+        check("load..write.", "load._.write._");
+        check("a b.c:d|e\nf", "a_b.c_d_e_f");
+        check("", "_");
     }
 
     #[test]

@@ -161,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn a_test_that_is_a_part_of_one_has_a_folder_in_its_folder() {
+        let lines = lines(&[sample::working("load.write", 1, [("points", 50)])], "canihaz");
+        for line in [
+            "canihaz.web-1_example_com.load.write.response.p99 1.1 1767268800",
+            "canihaz.web-1_example_com.load.write.work.points 50 1767268800",
+            "canihaz.web-1_example_com.load.write.work.points_per_second 5 1767268800",
+        ] {
+            assert!(lines.lines().any(|seen| seen == line), "{line} in {lines}");
+        }
+    }
+
+    #[test]
     fn taken_is_what_was_read_to_its_end() {
         let batch: Vec<_> = (0..20).map(|number| sample::test(&format!("t{number}"))).collect();
         let (delivered, read) = deliver(&batch, "canihaz", sample::occasion(), |mut stream| {

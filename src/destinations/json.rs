@@ -1,5 +1,6 @@
 //! A summary as one line of JSON: what files, datagrams and HTTP carry. A histogram is six numbers here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
@@ -95,6 +96,12 @@ struct Hits<'a> {
     values: Option<BTreeMap<&'a str, Number<'a>>>,
     #[serde(skip_serializing_if = "is_zero")]
     values_dropped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<&'a BTreeMap<Cow<'static, str>, u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_per_second: Option<BTreeMap<&'a str, f64>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    work_dropped: u64,
     generator_limited: bool,
     truncated: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -127,6 +134,7 @@ struct Number<'a> {
 impl<'a> Hits<'a> {
     fn of(summary: &Summary, tally: &'a Tally) -> Self {
         let taken = tally.values.as_ref().filter(|values| values.iter().len() > 0);
+        let work = tally.work.as_deref().filter(|work| work.named().len() > 0);
         Self {
             planned: tally.planned(),
             ok: tally.ok,
@@ -147,6 +155,9 @@ impl<'a> Hits<'a> {
             phases: tally.connections.as_deref().map(phases),
             values: taken.map(|values| values.iter().map(number).collect()),
             values_dropped: tally.values_dropped(),
+            work: work.map(|work| &work.counts),
+            work_per_second: work.map(|work| work.named().map(|(name, count)| (name, summary.rate(count))).collect()),
+            work_dropped: tally.work_dropped(),
             generator_limited: tally.generator_limited(),
             truncated: tally.truncated(),
             insecure: tally.insecure,
@@ -223,9 +234,23 @@ mod tests {
         assert!(text.contains(r#""values_dropped":1"#) && !text.contains(r#""values":"#), "{text}");
 
         let plain = object(&sample::test("a"), None);
-        for field in ["connections", "phases", "values", "values_dropped", "insecure"] {
+        for field in ["connections", "phases", "values", "values_dropped", "work", "insecure"] {
             assert!(!plain.contains(field), "{field} in {plain}");
         }
+    }
+
+    #[test]
+    fn work_is_counts_and_what_they_are_a_second_where_there_was_some() {
+        let write = sample::working("load.write", 100, [("points", 4_999_997), ("rejected", 0)]);
+        let text = object(&write, Some("lab"));
+        let fields = r#""work":{"points":4999997,"rejected":0},"work_per_second":{"points":499999.7,"rejected":0.0},"#;
+        assert!(text.contains(fields) && !text.contains("work_dropped"), "{text}");
+        assert!(text.starts_with(r#"{"test":"load.write","#) && text.contains(r#""test_name":"lab.load.write""#));
+
+        let mut nothing = sample::idle("a");
+        let Measured::Test(tally) = &mut nothing.measured else { unreachable!("it is a test") };
+        tally.work = Some(Box::default());
+        assert!(!object(&nothing, None).contains("work"), "no count has a name");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! One line a test and interval, and under it, indented, whatever is wrong;
 //! what the columns are stands above the first of a minute. When a test's
 //! minute is over, a block sums it up: its histograms are merged, not its
-//! percentiles averaged; phases of new connections, and values that hits
-//! brought back, stand below them where there were some. The runner itself is
+//! percentiles averaged; phases of new connections, values that hits brought
+//! back, and what they got done stand below them where there were some. The
+//! latter, as it is what such tests are for, stands under each line, too. The runner itself is
 //! silent unless something has gone wrong. It is for terminals: of another run
 //! it only shows what that left when it was killed.
 
@@ -29,6 +30,8 @@ const MAX_BLOCKS: usize = 100;
 const NAME_WIDTH: usize = 8;
 /// How wide the clock's column is, with what parts it from the next.
 const INDENT: usize = 10;
+/// How wide a terminal is thought to be where a line can be parted.
+const TERMINAL: usize = 80;
 
 /// The share of the hits asked for that may not have been sent before both rates are told.
 const TOLD_SHARE: f64 = 0.01;
@@ -146,7 +149,10 @@ impl<W> Log<W> {
             let _ = write!(line, "  {INSECURE}");
         }
         line.push('\n');
-        let wrong = [failures(tally), skipped(tally), sent_of_asked(summary, tally), dropped(tally)];
+        for words in work(summary, tally) {
+            let _ = writeln!(line, "{:INDENT$}{words}", "");
+        }
+        let wrong = [failures(tally), skipped(tally), sent_of_asked(summary, tally), dropped(tally), uncounted(tally)];
         let wrong: Vec<_> = wrong.into_iter().flatten().collect();
         let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
         for words in [wrong].into_iter().chain(remarks(tally)).flatten() {
@@ -198,6 +204,12 @@ impl<W> Log<W> {
         if let Some(dropped) = dropped(tally) {
             let _ = writeln!(block, "  {dropped}");
         }
+        if let Some(work) = tally.work.as_ref().filter(|work| work.named().len() > 0) {
+            block.push_str(&table::work(minute, work));
+        }
+        if let Some(uncounted) = uncounted(tally) {
+            let _ = writeln!(block, "  {uncounted}");
+        }
         let _ = writeln!(block, "  received {}, sent {}", size(tally.bytes_in), size(tally.bytes_out));
         for words in remarks(tally).into_iter().flatten() {
             let _ = writeln!(block, "  {words}");
@@ -229,6 +241,30 @@ fn key(summary: &Summary) -> (DateTime<Utc>, u32, String) {
 fn dropped(tally: &Tally) -> Option<String> {
     let dropped = tally.values_dropped();
     (dropped > 0).then(|| format!("{} not taken", counted(dropped, "value")))
+}
+
+/// What hits got done, and how much of it a second, in as many lines as it takes.
+fn work(summary: &Summary, tally: &Tally) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (name, count) in tally.work.iter().flat_map(|work| work.named()) {
+        let mut words = format!("{name} {}", units::number(count as f64));
+        if count > 0 {
+            let _ = write!(words, " ({}/s)", units::number(summary.rate(count)));
+        }
+        match lines.last_mut() {
+            Some(line) if INDENT + line.len() + ", ".len() + words.len() < TERMINAL => {
+                let _ = write!(line, ", {words}");
+            }
+            _ => lines.push(words),
+        }
+    }
+    lines
+}
+
+/// The work that was not counted; `None` when all was.
+fn uncounted(tally: &Tally) -> Option<String> {
+    let dropped = tally.work_dropped();
+    (dropped > 0).then(|| format!("work of {} not counted: too many names", units::number(dropped as f64)))
 }
 
 /// The failed hits by reason, the most frequent first; `None` without any.
@@ -421,6 +457,69 @@ hello (loopback, insecure) on web-1.example.com, 12:00:00 to 12:00:20 UTC
   received 0 B, sent 0 B
 ",
         );
+    }
+
+    #[test]
+    fn what_hits_got_done_stands_under_their_lines_and_in_the_block() {
+        let write = |points, rejected| sample::working("load.write", 100, [("points", points), ("rejected", rejected)]);
+        let read = |rows| sample::working("load.read", 10, [("rows", rows)]);
+        check(
+            &[
+                write(12_999_990, 10),
+                read(1),
+                last(sample::later(write(1_000_000_000, 0), 10)),
+                last(sample::later(read(0), 10)),
+            ],
+            "\
+UTC       test             ok  failed      p50      p99      max  lag p99
+12:00:10  load.write      100       0  50.1ms   99.2ms    100ms    100µs
+          points 12999990 (1299999/s), rejected 10 (1/s)
+12:00:10  load.read        10       0  5.10ms   10.1ms   10.1ms    100µs
+          rows 1 (0.1/s)
+12:00:20  load.write      100       0  50.1ms   99.2ms    100ms    100µs
+          points 1e9 (100000000/s), rejected 0
+12:00:20  load.read        10       0  5.10ms   10.1ms   10.1ms    100µs
+          rows 0
+
+load.write (loopback) on web-1.example.com, 12:00:00 to 12:00:20 UTC
+  200 planned: 200 ok, 0 failed
+  sent 10/s of 10/s asked
+               mean       p50       p90       p99     p99.9       max
+  response   50.6ms    50.1ms    90.1ms    99.2ms     100ms     100ms
+  service    50.5ms    50.0ms    90.0ms    99.0ms     100ms     100ms
+  lag         100µs     100µs     100µs     100µs     100µs     100µs
+  blocked         0         0         0         0         0         0
+  work           count    a second
+  points       1.013e9    50650000
+  rejected          10         0.5
+  received 39.1 KiB, sent 19.5 KiB
+
+load.read (loopback) on web-1.example.com, 12:00:00 to 12:00:20 UTC
+  20 planned: 20 ok, 0 failed
+  sent 1/s of 1/s asked
+               mean       p50       p90       p99     p99.9       max
+  response   5.60ms    5.10ms    9.10ms    10.1ms    10.1ms    10.1ms
+  service    5.50ms    5.00ms    9.00ms    10.0ms    10.0ms    10.0ms
+  lag         100µs     100µs     100µs     100µs     100µs     100µs
+  blocked         0         0         0         0         0         0
+  work       count    a second
+  rows           1        0.05
+  received 3.91 KiB, sent 1.95 KiB
+",
+        );
+    }
+
+    #[test]
+    fn much_work_takes_several_lines_and_what_is_too_much_is_said() {
+        let mut summary = last(sample::idle("busy"));
+        let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
+        let counts = (0..60).map(|number| (format!("tables-read-{number:02}"), 1_234_567));
+        tally.work = Some(Box::new(counts.collect()));
+        let text = render(&[summary]);
+        assert_eq!(text.matches("tables-read-07 1234567 (123457/s)").count(), 1, "{text}");
+        assert_eq!(text.matches("\n  tables-read-07     1234567      123457\n").count(), 1, "{text}");
+        assert_eq!(text.matches("tables-read-").count(), 2 * 50);
+        assert_eq!(text.matches("work of 12345670 not counted: too many names").count(), 2, "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Occasion;
 use crate::gossip::Ended;
 use crate::summary::{Measured, RUNNER, Summary, Tally, Upkeep};
 use crate::target::{Failure, Outcome, Phases, Reason, Value};
+use crate::work::Work;
 
 /// 12:00:00 on the first day of 2026, UTC.
 pub(super) fn noon() -> DateTime<Utc> {
@@ -74,6 +75,14 @@ pub(super) fn rich(name: &str) -> Summary {
     }
     (tally.asked, tally.sent) = (3, 3);
     summary(name, Measured::Test(Box::new(tally)))
+}
+
+/// As [`sound`], with what its hits got done.
+pub(super) fn working<const N: usize>(name: &str, ok: u64, counts: [(&'static str, u64); N]) -> Summary {
+    let Measured::Test(mut tally) = sound(name, ok).measured else { unreachable!("it is a test") };
+    // As when it is recorded, or merged: its names are made safe.
+    tally.work.get_or_insert_default().merge(&Work::of(counts));
+    summary(name, Measured::Test(tally))
 }
 
 /// An interval in which no hit ended.

@@ -123,6 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn work_is_counted_also_late_and_its_rate_is_a_gauge() {
+        let batch = [
+            sample::working("load.write", 1, [("points", 20_000_000), ("rejected", 0)]),
+            sample::later(sample::working("load.read", 1, [("rows", 7)]), -60),
+        ];
+        let datagrams = received(&batch, sample::occasion());
+        let lines: Vec<_> = datagrams.iter().flat_map(|datagram| datagram.lines()).collect();
+        let work: Vec<_> = lines.iter().filter(|line| line.contains(".work.")).copied().collect();
+        assert_eq!(
+            work,
+            [
+                "canihaz.web-1_example_com.load.write.work.points:20000000|c",
+                "canihaz.web-1_example_com.load.write.work.points_per_second:2000000|g",
+                "canihaz.web-1_example_com.load.write.work.rejected:0|c",
+                "canihaz.web-1_example_com.load.write.work.rejected_per_second:0|g",
+                "canihaz.web-1_example_com.load.read.work.rows:7|c",
+            ]
+        );
+    }
+
+    #[test]
     fn a_gauge_below_zero_is_zero_first_in_the_same_datagram() {
         let batch: Vec<_> = (0..20).map(|number| sample::rich(&format!("t{number}"))).collect();
         let datagrams = received(&batch, sample::occasion());
@@ -140,13 +161,14 @@ mod tests {
 
     #[test]
     fn of_the_longest_names_and_numbers_a_datagram_holds_one() {
-        let mut summary = sample::rich(&"t".repeat(64));
+        let mut summary = sample::rich(&format!("{}.write", "t".repeat(64)));
         summary.host = "h".repeat(255);
         let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
         let name = "v".repeat(MAX_NAME);
         let values = tally.values.get_or_insert_default();
         // The longest in plain digits: small, and with as many of them as a number can have.
         values.record(&target::Value { name, value: -2.225_073_858_507_201_4e-308, unit: String::new() });
+        tally.work = Some(Box::new([("w".repeat(MAX_NAME), u64::MAX)].into_iter().collect()));
         let metrics = dotted::metrics(&"p".repeat(128), &summary);
         let long = |(name, value): &(String, Value)| format!("{name}:0|g\n{name}:{value}|g").len();
         assert!(metrics.iter().map(long).max() > Some(1300), "they are long");

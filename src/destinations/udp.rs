@@ -74,9 +74,10 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
         receiver.set_read_timeout(Some(Duration::from_secs(5))).expect("it takes a time-out");
         let mut udp = udp(receiver.local_addr().expect("it is bound").to_string());
-        udp.deliver(&[sample::test("a"), sample::runner()], sample::occasion()).expect("somebody listens");
+        let batch = [sample::test("a"), sample::working("load.write", 1, [("points", 5)]), sample::runner()];
+        udp.deliver(&batch, sample::occasion()).expect("somebody listens");
         let mut buffer = [0; MAX_DATAGRAM];
-        for name in ["lab.a", "lab._runner"] {
+        for name in ["lab.a", "lab.load.write", "lab._runner"] {
             let length = receiver.recv(&mut buffer).expect("a datagram was sent");
             let value: serde_json::Value = serde_json::from_slice(&buffer[..length]).expect("it is JSON");
             assert_eq!((&value["test_name"], &value["test_epoch"]), (&name.into(), &1_767_268_800.into()));

@@ -123,6 +123,7 @@ type Read = fn(&mut Keys<'_>) -> Option<Vec<Does>>;
 const KINDS: &[(&str, Read)] = &[
     ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec).map(Does::alone)),
     ("http", |keys| http::Settings::read(keys).map(Kind::Http).map(Does::alone)),
+    ("influxdb", |keys| influxdb::Settings::read(keys).map(Does::write_and_read)),
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback).map(Does::alone)),
     ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp).map(Does::alone)),
 ];
@@ -132,6 +133,7 @@ pub const PAGES: &[Page] = &[
     Page { name: "every kind", least: "kind = \"loopback\"", parts: &[KEYS], read: faults },
     Page { name: "exec", least: "kind = \"exec\"\ncommand = [\"true\"]", parts: &[exec::KEYS], read: faults },
     Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
+    Page { name: "influxdb", least: influxdb::LEAST, parts: influxdb::KEYS, read: faults },
     Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
     Page { name: "tcp", least: "kind = \"tcp\"\naddress = \"host:1\"", parts: tcp::KEYS, read: faults },
 ];
@@ -201,7 +203,6 @@ impl Does {
     }
 
     /// Writing and reading, as far as there is either. Where nothing is written, the test's frequency is the reader's.
-    #[expect(dead_code, reason = "the reader of its keys is yet to come")]
     fn write_and_read(settings: influxdb::Settings) -> Vec<Self> {
         let settings = Arc::new(settings);
         let write = settings.writing.as_ref().map(|writing| Self {
@@ -359,8 +360,10 @@ mod tests {
         check("", &["x.toml: no key \"kind\": it can't be left out; tests of this type do not run"]);
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
-            &["x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"loopback\" or \"tcp\"; \
-                 tests of this type do not run"],
+            &[
+                "x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"influxdb\" or \"loopback\" or \"tcp\"; \
+                 tests of this type do not run",
+            ],
         );
         check(
             "kind = \"loopback\"\novertime = 0\nlatensy = \"1s\"",

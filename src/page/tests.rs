@@ -173,11 +173,20 @@ fn readmes_examples_of_types_are_sound() {
     }
 }
 
-/// The default of `key` as a line of a file, where a file could have it.
-fn default_line(key: &Key) -> Option<String> {
+/// The default of `key`, where a file could have it.
+fn default_value(key: &Key) -> Option<&'static str> {
     let value = key.default.strip_prefix('`')?.strip_suffix('`')?;
-    let line = format!("{} = {value}\n", key.name);
-    line.parse::<toml::Table>().is_ok().then_some(line)
+    format!("{} = {value}\n", key.name).parse::<toml::Table>().is_ok().then_some(value)
+}
+
+/// The example, with a key in it: below the heading of its table, or else first of all; `None` where it has the key.
+fn with(example: &str, key: &Key, value: &str) -> Option<String> {
+    let heading = key.name.rsplit_once('.').map(|(table, name)| (format!("\n[{table}]\n"), name));
+    let text = match heading.filter(|(heading, _)| example.contains(heading)) {
+        Some((heading, name)) => example.replacen(&heading, &format!("{heading}{name} = {value}\n"), 1),
+        None => format!("{} = {value}\n{example}", key.name),
+    };
+    text.parse::<toml::Table>().is_ok().then_some(text)
 }
 
 #[test]
@@ -190,15 +199,17 @@ fn a_default_is_what_holds_without_the_key() {
         let read = |text: &str| kinds::read("x", &folder.path().join("x.toml"), text);
         let without = read(example);
         assert_eq!(without.1, [], "{example}");
-        for line in page.keys().filter_map(default_line) {
-            assert_eq!(read(&format!("{line}{example}")), without, "of {}, {line}", page.name);
+        for (key, value) in page.keys().filter_map(|key| Some((key, default_value(key)?))) {
+            let Some(with) = with(example, key, value) else { continue };
+            assert_eq!(read(&with), without, "of {}, {} = {value}", page.name, key.name);
             tried += 1;
         }
     }
-    for line in settings::PAGE.keys().filter_map(default_line) {
+    for (key, value) in settings::PAGE.keys().filter_map(|key| Some((key, default_value(key)?))) {
+        let line = format!("{} = {value}\n", key.name);
         let (with, faults) = settings::Settings::parse(Path::new("x"), &line).unwrap();
         assert_eq!((with, faults.as_slice()), (settings::Settings::default(), [].as_slice()), "{line}");
         tried += 1;
     }
-    assert!(tried > 15, "{tried}");
+    assert!(tried > 25, "{tried}");
 }

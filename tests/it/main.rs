@@ -15,6 +15,8 @@ mod http2;
 mod idle;
 mod influx_destination;
 mod influx_library;
+mod influx_provision;
+mod influxdb;
 mod library;
 mod minute;
 mod pages;

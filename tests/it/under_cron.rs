@@ -1,39 +1,14 @@
 //! The main job, as it is lived: cron starts the runner each minute.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use crate::parts::arrivals::{earliest, expect_even, latest};
 use crate::parts::carbon::Carbon;
 use crate::parts::clock::Clock;
-use crate::parts::cron::Cron;
-use crate::parts::deadline::eventually;
+use crate::parts::cron::{cron, minutes};
 use crate::parts::nginx::Nginx;
-use crate::parts::sandbox::{Sandbox, sandbox};
+use crate::parts::sandbox::sandbox;
 
 /// When cron has started its jobs, in seconds of the minute: it wakes a second late on purpose, at any fraction.
 const CRON: f64 = 2.5;
-
-/// Has cron start the runner of `sandbox` each minute, from the next on. Whatever it says would be mailed.
-fn cron(sandbox: &Sandbox) -> Cron {
-    // A minute that ends while cron starts would be counted or not, as it happens.
-    let now = Clock::real();
-    if now.now() > 50.0 {
-        now.wait_for(60.5);
-    }
-    let [etc, state, lock] = ["etc", "state", "lock"].map(|name| sandbox.path(name));
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_canihaz"));
-    let environment =
-        [("CANIHAZ_ETC", &*etc), ("CANIHAZ_STATE", &*state), ("CANIHAZ_LOCK", &*lock), ("PROGRAM", &*program)];
-    Cron::start(&environment, "$PROGRAM")
-}
-
-/// Waits until as many minutes as `count`, the first of them being that of `clock`, are in the results.
-fn minutes(sandbox: &Sandbox, count: usize) {
-    eventually("the minutes' results", Duration::from_secs(60 * count as u64 + 10), || {
-        (sandbox.results().of("_runner").len() >= count).then_some(())
-    });
-}
 
 #[test]
 fn cron_600_a_minute_for_two_minutes_to_the_hit() {

@@ -86,6 +86,19 @@ fn add_tally(line: &mut Line, summary: &Summary, tally: &Tally) {
     if tally.values_dropped() > 0 {
         line.count("values_dropped", tally.values_dropped());
     }
+    if let Some(work) = &tally.work {
+        for (name, count) in work.named() {
+            line.count(&format!("work_{name}"), count);
+            let rate = format!("{name}_per_second");
+            // A count of that name stands.
+            if !work.counts.contains_key(rate.as_str()) {
+                line.float(&format!("work_{rate}"), summary.rate(count));
+            }
+        }
+        if work.dropped() > 0 {
+            line.count("work_dropped", work.dropped());
+        }
+    }
 }
 
 fn add_latency(line: &mut Line, name: &str, latency: &Latency) {
@@ -101,6 +114,13 @@ mod tests {
 
     fn lines(summary: &Summary) -> Vec<String> {
         Points { measurement: String::from("canihaz"), tags: Vec::new() }.lines(summary)
+    }
+
+    #[test]
+    fn work_is_its_counts_and_what_they_are_a_second() {
+        let lines = lines(&sample::working("load.write", 100, [("points", 4_999_997), ("rejected", 0)]));
+        let work = "work_points=4999997i,work_points_per_second=499999.7,work_rejected=0i,work_rejected_per_second=0";
+        assert!(lines[0].contains(",test=load.write,") && lines[0].contains(work), "{}", lines[0]);
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! The tables of a test's minute: its times, and what its hits brought back.
+//! The tables of a test's minute: its times, what its hits brought back, and what they got done.
 
 use std::fmt::Write as _;
 
 use super::super::units::{self, counted};
 use super::MARK;
 use crate::latency::Latency;
-use crate::summary::Tally;
+use crate::summary::{Summary, Tally};
 use crate::values::{Spread, Values};
+use crate::work::Work;
 
 /// Each distribution in a row of its own, the names of the columns above; phases of new connections below their number.
 pub(super) fn times(tally: &Tally) -> String {
@@ -45,6 +46,18 @@ pub(super) fn values(of_test: &Values) -> String {
         let [mean, min, max] = [spread.mean(), spread.min, spread.max].map(units::number);
         let Spread { count, unit, .. } = spread;
         let _ = write!(table, "\n  {name:width$}{mean:>12}{min:>12}{max:>12}{count:>9}  {unit}");
+    }
+    without_ends(&table)
+}
+
+/// What hits got done in all of `minute`, a name a row.
+pub(super) fn work(minute: &Summary, of_test: &Work) -> String {
+    let width = of_test.named().map(|(name, _)| name.len()).max().unwrap_or(0).max("work".len());
+    let [count, rate] = ["count", "a second"];
+    let mut table = format!("  {:width$}{count:>12}{rate:>12}", "work");
+    for (name, count) in of_test.named() {
+        let [rate, count] = [minute.rate(count), count as f64].map(units::number);
+        let _ = write!(table, "\n  {name:width$}{count:>12}{rate:>12}");
     }
     without_ends(&table)
 }

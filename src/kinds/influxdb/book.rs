@@ -19,6 +19,8 @@ use crate::ranges::Ranges;
 pub const VERSION: u32 = 1;
 /// The most ranges in a book: a loan has about as many as there are batches in flight.
 pub const MAX_RANGES: usize = 100_000;
+/// How far stamps run ahead of the present before it is told, in nanoseconds.
+const AHEAD: u64 = 60_000_000_000;
 
 /// All that is kept of a type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -144,8 +146,13 @@ impl Book {
     }
 
     /// The loans there are.
-    pub fn loans(&self) -> impl Iterator<Item = u64> {
-        self.loans.keys().copied()
+    pub fn loans(&self) -> Vec<u64> {
+        self.loans.keys().copied().collect()
+    }
+
+    /// Whether there is this loan.
+    pub fn has(&self, loan: u64) -> bool {
+        self.loans.contains_key(&loan)
     }
 
     /// The holder of a loan has died: what it had is left, with the stamps it had, as nobody knows what it has sent.
@@ -201,11 +208,14 @@ impl Book {
             None => fresh.add(None, &unstamped),
             Some(_) if unstamped.is_empty() => {}
             Some(present) => {
-                let ranges: Vec<_> = unstamped.iter().collect();
                 entry.before = self.slots.newest(entry.slot);
-                let clocks = self.slots.give(entry.slot, present, &ranges)?;
+                let clocks = self.slots.give(entry.slot, present, &unstamped)?;
                 entry.given = self.slots.newest(entry.slot);
-                ranges.into_iter().zip(clocks).for_each(|(range, clock)| fresh.insert(Some(clock), range));
+                if let Some(ahead) = present.ahead(unstamped.count(), entry.given).filter(|ahead| *ahead > AHEAD) {
+                    let seconds = ahead / 1_000_000_000;
+                    log::info!("{}: at this precision stamps have to run ahead by {seconds} s", entry.holder);
+                }
+                unstamped.iter().zip(clocks).for_each(|(range, clock)| fresh.insert(Some(clock), range));
             }
         }
         entry.lots.merge(&again);

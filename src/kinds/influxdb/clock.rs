@@ -63,14 +63,6 @@ impl Clock {
         let left = (self.series - within % self.series).min(self.batch - within);
         (self.stamp(number), number..number.saturating_add(left))
     }
-
-    /// The first point after `number` that may have another stamp.
-    pub fn until(&self, number: u64) -> u64 {
-        let since = number.saturating_sub(self.first);
-        let within = since % self.batch;
-        let turn = (within - within % self.series).saturating_add(self.series);
-        self.first.saturating_add(since - within).saturating_add(turn.min(self.batch))
-    }
 }
 
 #[cfg(test)]
@@ -89,19 +81,6 @@ mod tests {
                 assert_eq!(stamps.len(), 2000, "{clock:?}");
                 assert!((1000..3000).all(|number| clock.stamp(number) <= clock.stamp(number + 1)), "{clock:?}");
                 assert!((1000..3000).all(|number| clock.stamp(number) % 10 == 0), "{clock:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_stamp_holds_until_it_is_said_to() {
-        for (batch, series) in [(250, 100), (1, 7), (7, 7), (10, 3), (100, 1), (3, 10)] {
-            let clock = Clock { first: 1000, base: 5_000, batch, gap: 10_000, series, step: 10 };
-            for number in 990..2000 {
-                let until = clock.until(number);
-                assert!(until > number);
-                assert!((number..until).all(|other| clock.stamp(other) == clock.stamp(number)), "{number} {clock:?}");
-                assert_ne!(clock.stamp(until), clock.stamp(number), "{number} {clock:?}");
             }
         }
     }

@@ -90,12 +90,14 @@ fn all_eight(number: u64, into: &mut Vec<u8>) {
 ///
 /// All are worked out at once: 12345678 becomes 1234 and 5678, those 12, 34, 56 and 78, those a digit each. A division
 /// is a multiplication that is exact for numbers as small as these.
-#[inline(always)]
+///
+/// A call, on purpose: inlined into what writes a line it took the compiler 7 ns a point more.
+#[inline(never)]
 fn eight(number: u64) -> u64 {
-    let fours = number / 10_000 | number % 10_000 << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | (twos - 10 * tens) << 8
 }
 

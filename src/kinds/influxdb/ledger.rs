@@ -80,7 +80,7 @@ impl Ledger {
     ///
     /// `identity` is text that says which points these are: whatever another measurement, tag, start, tick or
     /// precision changes. With another than before, numbers begin at 0 again, and loans that are still out get
-    /// nothing more.
+    /// nothing more. So what is opened last stands: a run that is done with its points doesn't open them again.
     ///
     /// # Errors
     /// When the type's name can't be a file's, or the ledger can't be read, trusted or written.
@@ -112,19 +112,30 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be read or written, or its type means other points by now. Nothing is lent then.
     pub fn borrow(&self, holder: &str, wants: &Wants) -> io::Result<Loan> {
-        let mut dead = Vec::new();
-        let (number, lock, newest, lent) = self.update(PATIENCE, |book| {
+        let (mut dead, mut made) = (Vec::new(), None);
+        let lent = self.update(PATIENCE, |book| {
             self.check(book)?;
+            self.sweep(book);
             dead = self.bury(book)?;
             let (number, lock) = self.lock_loan()?;
             book.register(number, holder, wants.present.as_ref());
-            // Should the book not be written, the file is left to the next to borrow.
-            let lent = book.lend(number, wants)?;
-            Ok((number, lock, book.newest, lent))
-        })?;
-        // Only now: a file without a loan is nothing, a loan without a file a dead one.
-        self.sweep(&dead, number);
-        Ok(Loan::new(number, self.clone(), lock, newest, &lent))
+            made = Some((number, lock));
+            Ok((book.lend(number, wants)?, book.newest))
+        });
+        match (lent, made) {
+            (Ok((lent, newest)), Some((number, lock))) => {
+                // Only now: a file without a loan is nothing, a loan without a file a dead one.
+                self.forget(&dead);
+                Ok(Loan::new(number, self.clone(), lock, newest, &lent))
+            }
+            (Err(error), made) => {
+                if let Some((number, _lock)) = made {
+                    self.forget(&[number]);
+                }
+                Err(error)
+            }
+            (Ok(_), None) => Err(io::Error::other("nothing was lent")),
+        }
     }
 
     /// Calls `drop` unless that was done before for `what`, a server and a database, and begins at 0 again then; whether
@@ -154,7 +165,7 @@ impl Ledger {
             })?;
             Ok(true)
         })??;
-        dead.iter().for_each(|loan| _ = fs::remove_file(self.loan(*loan)));
+        self.forget(&dead);
         Ok(done)
     }
 
@@ -336,7 +347,7 @@ impl Ledger {
     /// Takes the loans of the dead out of the book; which they were.
     fn bury(&self, book: &mut Book) -> io::Result<Vec<u64>> {
         let mut dead = Vec::new();
-        for loan in book.loans().collect::<Vec<_>>() {
+        for loan in book.loans() {
             if !is_alive(&self.loan(loan))? {
                 book.bury(loan);
                 dead.push(loan);
@@ -345,23 +356,20 @@ impl Ledger {
         Ok(dead)
     }
 
-    /// Removes the files of loans that are `dead`, and of those that never got into the book.
-    fn sweep(&self, dead: &[u64], own: u64) {
-        for loan in dead {
+    /// Removes files of the dead that the book doesn't know: of runs that were killed before they had a loan, or after.
+    fn sweep(&self, book: &Book) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten().take(MAX_FILES);
+        let mut loans: Vec<_> =
+            entries.filter_map(|entry| self.loan_of(entry.file_name().to_str().unwrap_or_default())).collect();
+        loans.retain(|loan| !book.has(*loan) && is_alive(&self.loan(*loan)).is_ok_and(|is_alive| !is_alive));
+        self.forget(&loans);
+    }
+
+    /// Removes the files of loans.
+    fn forget(&self, loans: &[u64]) {
+        for loan in loans {
+            // One that stays is swept by the next to borrow.
             let _ = fs::remove_file(self.loan(*loan));
-        }
-        let swept = self.locked(LITTLE_PATIENCE, || {
-            let book = self.read()?;
-            for entry in fs::read_dir(&self.folder)?.flatten().take(MAX_FILES) {
-                let Some(loan) = entry.file_name().to_str().and_then(|name| self.loan_of(name)) else { continue };
-                if loan != own && book.loans().all(|known| known != loan) && !is_alive(&entry.path())? {
-                    fs::remove_file(entry.path())?;
-                }
-            }
-            io::Result::Ok(())
-        });
-        if let Err(error) = swept.flatten() {
-            log::debug!("files of loans that are over stay where they are: {error}");
         }
     }
 
@@ -437,3 +445,6 @@ fn is_at(file: &File, path: &Path) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,6 +197,15 @@ impl Loan {
         Ok(())
     }
 
+    /// Whether the first `total` points are done, all of them, by whichever run, and that was not told yet: `true` once.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written, or its type means other points by now: unlike [`Ledger::open`], an
+    /// old loan never brings the old points back.
+    pub fn tell_done(&self, total: u64) -> io::Result<bool> {
+        self.0.ledger.tell_done(total)
+    }
+
     /// Puts what was lent behind what is there.
     fn receive(&self, files: &mut Files, lent: &Lent) {
         let mut supply = self.0.supply();
@@ -284,5 +293,134 @@ impl Supply {
         self.is_closed = true;
         let unsent = self.lots.iter().filter(|lot| lot.is_fresh).map(|lot| lot.numbers.clone()).collect();
         Rest { unsent, newest: self.stamp }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::kinds::influxdb::Present;
+
+    const WANTS: Wants = Wants { points: 100, total: None, present: None };
+
+    fn ledger() -> (tempfile::TempDir, Ledger) {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(state.path(), "t", "i").unwrap();
+        (state, ledger)
+    }
+
+    #[test]
+    fn a_batch_that_is_dropped_comes_back_first_as_the_same_batch() {
+        let (_state, ledger) = ledger();
+        let present = Present { now: 1_000_000, gap: 1000, step: 1, series: 5, batch: 30 };
+        let loan = ledger.borrow("h", &Wants { present: Some(present), ..WANTS }).unwrap();
+        let [first, second, third] = [0; 3].map(|_| loan.take(30).unwrap());
+        assert_eq!([&first, &second, &third].map(|batch| batch.numbers.clone()), [0..30, 30..60, 60..90]);
+        let clock = second.clock;
+        assert!(clock.is_some());
+        drop(third);
+        drop(second);
+        first.done();
+        let again = loan.take(30).unwrap();
+        assert_eq!((again.numbers.clone(), again.clock), (30..60, clock));
+        assert_eq!(loan.take(20).unwrap().numbers, 60..80);
+        again.done();
+        assert_eq!(
+            [0; 4].map(|_| loan.take(30).map(|batch| {
+                let n = batch.numbers.clone();
+                batch.done();
+                n
+            })),
+            [Some(60..80), Some(80..90), Some(90..100), None]
+        );
+    }
+
+    #[test]
+    fn it_is_out_while_everything_is_taken() {
+        let (_state, ledger) = ledger();
+        let loan = ledger.borrow("h", &WANTS).unwrap();
+        assert!(!loan.is_out() && loan.newest().is_none());
+        let batch = loan.take(1000).unwrap();
+        assert!(loan.is_out() && loan.take(1).is_none());
+        assert_eq!(loan.newest(), Some(Newest { number: 99, clock: None }));
+        drop(batch);
+        assert!(!loan.is_out());
+        loan.take(1000).unwrap().done();
+        assert!(loan.is_out());
+    }
+
+    #[test]
+    fn threads_that_take_and_drop_send_each_number_once() {
+        let (_state, ledger) = ledger();
+        let loan = ledger.borrow("h", &Wants { points: 5_000, ..WANTS }).unwrap();
+        let sent = |seed| {
+            let loan = loan.clone();
+            thread::spawn(move || {
+                let (mut sent, mut random) = (Vec::new(), fastrand::Rng::with_seed(seed));
+                while let Some(batch) = loan.take(7) {
+                    if random.bool() {
+                        sent.extend(batch.numbers.clone());
+                        batch.done();
+                    }
+                }
+                sent
+            })
+        };
+        let threads: Vec<_> = (0..4).map(sent).collect();
+        let mut sent: Vec<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        sent.sort_unstable();
+        assert!(sent.into_iter().eq(0..5_000));
+    }
+
+    #[test]
+    fn more_is_lent_when_the_frequency_is_raised() {
+        let (_state, ledger) = ledger();
+        let loan = ledger.borrow("h", &WANTS).unwrap();
+        let other = ledger.borrow("g", &WANTS).unwrap();
+        loan.extend(&Wants { points: 50, ..WANTS }).unwrap();
+        loan.extend(&Wants { points: 250, ..WANTS }).unwrap();
+        loan.extend(&Wants { points: 250, ..WANTS }).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| loan.take(100))
+            .map(|batch| {
+                let n = batch.numbers.clone();
+                batch.done();
+                n
+            })
+            .collect();
+        assert_eq!(taken, [0..100, 200..300, 300..350]);
+        drop(other);
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_loan_that_is_closed() {
+        let (_state, ledger) = ledger();
+        let loan = ledger.borrow("h", &WANTS).unwrap();
+        let batch = loan.take(10).unwrap();
+        loan.close().unwrap();
+        drop(batch);
+        loan.close().unwrap();
+        loan.extend(&Wants { points: 300, ..WANTS }).unwrap();
+        loan.acknowledge(&vec![(0, 10)].into()).unwrap();
+        assert!(loan.is_out() && loan.take(10).is_none());
+        assert_eq!(ledger.borrow("h", &WANTS).unwrap().take(10).unwrap().numbers, 0..10);
+    }
+
+    #[test]
+    fn a_thread_that_panicked_holds_nobody_up() {
+        let (_state, ledger) = ledger();
+        let loan = ledger.borrow("h", &WANTS).unwrap();
+        let poisoned = loan.clone();
+        let panicked = thread::spawn(move || {
+            let _files = poisoned.0.files();
+            let _supply = poisoned.0.supply();
+            panic!("on purpose");
+        });
+        assert!(panicked.join().is_err() && loan.0.supply.is_poisoned() && loan.0.files.is_poisoned());
+        loan.take(10).unwrap().done();
+        loan.acknowledge(&vec![(0, 10)].into()).unwrap();
+        loan.close().unwrap();
+        assert_eq!(ledger.borrow("h", &WANTS).unwrap().take(10).unwrap().numbers, 10..20);
     }
 }

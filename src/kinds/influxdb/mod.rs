@@ -13,8 +13,10 @@ mod book;
 mod clock;
 mod digits;
 mod ledger;
+mod line;
 mod loan;
 mod lots;
+mod mix;
 mod outlet;
 mod points;
 mod provision;
@@ -25,12 +27,15 @@ mod session;
 mod settings;
 mod slots;
 mod spelling;
+mod stamp;
 mod statements;
 pub mod stress;
 mod write;
 
 pub use crate::kinds::dial::Host;
 pub use clock::Clock;
+pub use ledger::{Ledger, Wants};
+pub use loan::{Batch, Loan, Newest};
 pub use outlet::Fate;
 pub use points::Points;
 pub use provision::{End, Provisioner};
@@ -39,7 +44,8 @@ pub use read::ReadTarget;
 pub use rows::Rows;
 pub use session::{Session, Sessions};
 pub use settings::{
-    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, PointSettings, Precision,
-    Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
+    Address, Api, Client, Consistency, ContinuousQuery, Field, FieldType, Format, KEYS, LEAST, PointSettings,
+    Precision, Provisioning, Reading, Reset, RetentionPolicy, Server, Settings, Tag, Writing,
 };
+pub use slots::Present;
 pub use write::WriteTarget;

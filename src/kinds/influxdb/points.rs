@@ -11,17 +11,14 @@
 use std::ops::Range;
 
 use super::digits::{self, Piece};
-use super::{Clock, FieldType, Format, PointSettings, Precision, spelling};
+use super::line::{self, Part, Value};
+use super::mix::below;
+use super::stamp::Stamps;
+use super::{Clock, Format, PointSettings, Precision};
 
-/// What stands for the name of this server in a tag's value.
-pub const HOST: &str = "%host%";
 /// The most bytes that are reserved before it is known that they are needed.
 const MAX_RESERVED: usize = 64 << 20;
-/// The most bytes of a time stamp: its sign, its digits, a point, the line's end.
-const MAX_STAMP: usize = digits::MOST + 3;
-/// What numbers are multiplied with, to make what follows from them look random: odd, of no pattern.
-const MIXERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
-/// What jitter follows from beside the number, as field 0, 1, 2, … do for values.
+/// What jitter follows from beside the number; no field has it.
 const JITTER: u64 = u64::MAX;
 
 /// All points of a type; nothing in it changes, so threads can share it.
@@ -40,57 +37,18 @@ pub struct Points {
     jitter: u64,
     /// The unit of time stamps, in nanoseconds.
     unit: i64,
+    /// The last time stamp that there is, in units.
+    last: i64,
     /// How time stamps are written.
     stamps: Stamps,
     /// The most bytes of a point.
     most: usize,
 }
 
-/// A text, and what comes after it.
-#[derive(Debug)]
-struct Part {
-    text: Piece,
-    value: Value,
-}
-
-/// What changes from point to point.
-#[derive(Clone, Copy, Debug)]
-enum Value {
-    /// Nothing: the text goes on in the next part.
-    Nothing,
-    /// The number of the series.
-    Series,
-    /// 0 to 999.
-    Number { salt: u64 },
-    /// `true` or `false`.
-    Truth { salt: u64 },
-    /// 1 or 0.
-    Bit { salt: u64 },
-    /// The time stamp, and the end of the line.
-    Stamp,
-}
-
-/// How time stamps are written.
-#[derive(Clone, Copy, Debug)]
-enum Stamps {
-    /// In units.
-    Units,
-    /// In seconds, with decimals where one isn't whole.
-    Seconds {
-        /// How many units a second has: 1, or 10 so many times.
-        units: u64,
-    },
-}
-
 impl Points {
     /// The points of a type, as they are sent from the server named `host`.
     pub fn new(settings: &PointSettings, precision: Precision, format: Format, host: &str) -> Self {
-        let (parts, stamps) = match format {
-            Format::LineHttp | Format::LineUdp => (line_protocol(settings, host), Stamps::Units),
-            Format::GraphiteTcp | Format::GraphiteUdp => {
-                (graphite(settings, host), Stamps::Seconds { units: Precision::S.unit() / precision.unit() })
-            }
-        };
+        let parts = line::parts(settings, format, host);
         let series = settings.series_count.get();
         let tick = u64::try_from(settings.tick.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -103,7 +61,8 @@ impl Points {
             // Whole units that a tick has: with what is left of it, two points of a series could share a stamp.
             jitter: if settings.jitter && settings.start.is_some() { tick / precision.unit() } else { 0 },
             unit: precision.unit().cast_signed(),
-            stamps,
+            last: i64::MAX / precision.unit().cast_signed(),
+            stamps: Stamps::new(format, precision),
         }
     }
 
@@ -116,8 +75,9 @@ impl Points {
     ///
     /// It is the clock's where there is one. What is beyond an `i64` becomes the last that isn't.
     pub fn stamp(&self, number: u64, clock: Option<&Clock>) -> i64 {
-        let jitter = if clock.is_some() { 0 } else { self.jitter(number) };
-        self.units(number, clock).saturating_add_unsigned(jitter).saturating_mul(self.unit)
+        let units = self.units(number, clock);
+        let units = if clock.is_some() { units } else { self.moved(units, number) };
+        units.saturating_mul(self.unit)
     }
 
     /// Appends the points of `numbers`, a line each (with Graphite, a line a field), every line with its end.
@@ -127,7 +87,7 @@ impl Points {
         let count = usize::try_from(numbers.end.saturating_sub(numbers.start)).unwrap_or(usize::MAX);
         into.reserve(count.saturating_mul(self.most).min(MAX_RESERVED) + digits::ROOM);
         let has_jitter = self.jitter > 0 && clock.is_none();
-        let mut stamp = Vec::with_capacity(MAX_STAMP + digits::ROOM);
+        let mut stamp = Vec::with_capacity(Piece::MAX + digits::ROOM);
         let mut next = numbers.start;
         while next < numbers.end {
             let until = self.until(next, clock).min(numbers.end);
@@ -135,7 +95,7 @@ impl Points {
             let first_series = next - next % self.series;
             if has_jitter {
                 for number in next..until {
-                    let units = units.saturating_add_unsigned(self.jitter(number));
+                    let units = self.moved(units, number);
                     self.point(number, number - first_series, |into| self.stamps.write(units, into), into);
                 }
             } else {
@@ -178,153 +138,22 @@ impl Points {
                 self.start.saturating_add_unsigned(ticks.saturating_mul(self.tick))
             }
         };
-        nanos.div_euclid(self.unit)
+        // Rounded down; but for the very first, as what is before it can't be said.
+        nanos.div_euclid(self.unit).max(-self.last)
     }
 
     /// The first point after `number` that begins again with the series, or may have another stamp.
     fn until(&self, number: u64, clock: Option<&Clock>) -> u64 {
         let turn = (number - number % self.series).saturating_add(self.series);
-        clock.map_or(turn, |clock| clock.until(number).min(turn))
+        clock.map_or(turn, |clock| clock.run(number).1.end.min(turn))
     }
 
-    /// By how many units a point is moved, where there is no clock.
+    /// The time stamp of a point with its jitter, in units since 1970.
     #[inline(always)]
-    fn jitter(&self, number: u64) -> u64 {
-        below(self.jitter, number, JITTER)
+    fn moved(&self, units: i64, number: u64) -> i64 {
+        units.saturating_add_unsigned(below(self.jitter, number, JITTER)).min(self.last)
     }
 }
 
-impl Value {
-    /// The most bytes that it has, with so many series.
-    fn most(self, series: u64) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Series => (series - 1).checked_ilog10().map_or(1, |exponent| exponent as usize + 1),
-            Self::Number { .. } => 3,
-            Self::Truth { .. } => 5,
-            Self::Bit { .. } => 1,
-            Self::Stamp => MAX_STAMP,
-        }
-    }
-}
-
-impl Stamps {
-    /// Appends a stamp of so many units since 1970, and the line's end.
-    #[inline(always)]
-    fn write(self, units: i64, into: &mut Vec<u8>) {
-        if units < 0 {
-            into.push(b'-');
-        }
-        match self {
-            Self::Units => digits::number(units.unsigned_abs(), into),
-            Self::Seconds { units: a_second } => {
-                digits::number(units.unsigned_abs() / a_second, into);
-                decimals(units.unsigned_abs() % a_second, a_second, into);
-            }
-        }
-        into.push(b'\n');
-    }
-}
-
-/// Puts parts together.
-#[derive(Default)]
-struct Draft {
-    parts: Vec<Part>,
-    /// What comes before the next value.
-    text: String,
-}
-
-impl Draft {
-    fn push(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(text);
-        self
-    }
-
-    fn value(&mut self, value: Value) -> &mut Self {
-        let text = std::mem::take(&mut self.text).into_bytes();
-        let (mut text, mut rest) = text.split_at(text.len().min(Piece::MAX));
-        while !rest.is_empty() {
-            self.parts.push(Part { text: Piece::new(text), value: Value::Nothing });
-            (text, rest) = rest.split_at(rest.len().min(Piece::MAX));
-        }
-        self.parts.push(Part { text: Piece::new(text), value });
-        self
-    }
-}
-
-/// `measurement,tag=value-SERIES,tag=value field=1,field=2i STAMP`
-fn line_protocol(settings: &PointSettings, host: &str) -> Vec<Part> {
-    let mut line = Draft::default();
-    line.push(&spelling::measurement(&settings.measurement));
-    for (index, tag) in settings.tags.iter().enumerate() {
-        let value = tag.value.replace(HOST, host);
-        line.push(",").push(&spelling::key(&tag.key)).push("=");
-        match index {
-            0 => line.push(&spelling::key(&format!("{value}-"))).value(Value::Series),
-            _ => line.push(&spelling::key(&value)),
-        };
-    }
-    for (index, field) in settings.fields.iter().enumerate() {
-        line.push(if index == 0 { " " } else { "," }).push(&spelling::key(&field.key)).push("=");
-        let salt = salt(index);
-        match field.value {
-            FieldType::Float64 => line.value(Value::Number { salt }),
-            FieldType::Int => line.value(Value::Number { salt }).push("i"),
-            FieldType::Bool => line.value(Value::Truth { salt }),
-            FieldType::String => line.push("\"text-").value(Value::Number { salt }).push("\""),
-        };
-    }
-    line.push(" ").value(Value::Stamp);
-    line.parts
-}
-
-/// `value-SERIES.value.measurement.field 1 STAMP`, and the same for the next field.
-///
-/// The field's key is always there: with two fields it has to be, and so one template reads the lines of all types.
-fn graphite(settings: &PointSettings, host: &str) -> Vec<Part> {
-    let mut lines = Draft::default();
-    for (index, field) in settings.fields.iter().enumerate() {
-        for (index, tag) in settings.tags.iter().enumerate() {
-            let value = spelling::node(&tag.value.replace(HOST, host));
-            match index {
-                0 => lines.push(&value).push("-").value(Value::Series).push("."),
-                _ => lines.push(&value).push("."),
-            };
-        }
-        lines.push(&spelling::node(&settings.measurement)).push(".").push(&spelling::node(&field.key)).push(" ");
-        let salt = salt(index);
-        let value = match field.value {
-            // Texts are refused where the type is read; a number is what can stand in their place.
-            FieldType::Float64 | FieldType::Int | FieldType::String => Value::Number { salt },
-            FieldType::Bool => Value::Bit { salt },
-        };
-        lines.value(value).push(" ").value(Value::Stamp);
-    }
-    lines.parts
-}
-
-/// What makes the values of a field others than those of its neighbours.
-fn salt(field: usize) -> u64 {
-    MIXERS[0].wrapping_mul(field as u64 + 1)
-}
-
-/// A number below `end`, or 0: the same one for the same number and salt, and any for others.
-#[inline(always)]
-fn below(end: u64, number: u64, salt: u64) -> u64 {
-    let mixed = (number ^ salt).wrapping_mul(MIXERS[0]);
-    let mixed = (mixed ^ mixed >> 32).wrapping_mul(MIXERS[1]);
-    // The part of `end` that `mixed` is of all that it could be: without a division.
-    (u128::from(mixed) * u128::from(end) >> 64) as u64
-}
-
-/// Appends `.` and the decimals that `part` of `whole`, 10 so many times, has; nothing where there are none.
-fn decimals(mut part: u64, mut whole: u64, into: &mut Vec<u8>) {
-    if part > 0 {
-        into.push(b'.');
-    }
-    while part > 0 {
-        whole /= 10;
-        into.push(b'0' + (part / whole) as u8);
-        part %= whole;
-    }
-}
+#[cfg(test)]
+mod tests;

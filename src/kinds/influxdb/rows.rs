@@ -35,7 +35,7 @@ impl Rows {
     ///
     /// # Errors
     /// For `body`: it is no such answer, or cut off.
-    pub fn count(body: &[u8]) -> Result<Self, Failure> {
+    pub fn of(body: &[u8]) -> Result<Self, Failure> {
         let mut rows = Self::default();
         let mut json = serde_json::Deserializer::from_slice(body);
         let mut documents = 0;
@@ -239,7 +239,7 @@ mod tests {
         #[track_caller]
         fn check(body: &str, count: u64, error: Option<&str>) {
             let error = error.map(str::to_owned);
-            assert_eq!(Rows::count(body.as_bytes()), Ok(Rows { count, error }), "{body}");
+            assert_eq!(Rows::of(body.as_bytes()), Ok(Rows { count, error }), "{body}");
         }
         check(r#"{"results":[{"statement_id":0}]}"#, 0, None);
         check("{\"results\":[]}\n", 0, None);
@@ -273,7 +273,7 @@ mod tests {
     fn what_is_no_answer_is_told() {
         #[track_caller]
         fn check(body: impl AsRef<[u8]>, expect: &str) {
-            let failure = Rows::count(body.as_ref()).unwrap_err();
+            let failure = Rows::of(body.as_ref()).unwrap_err();
             assert_eq!(failure.reason, Reason::Body);
             let detail = failure.detail;
             assert!(detail.contains(expect) && detail.len() < 1000 && !detail.contains('\n'), "{detail}");
@@ -306,9 +306,9 @@ mod tests {
     #[test]
     fn an_answer_that_is_cut_anywhere_is_told_as_such() {
         let whole = r#"{"results":[{"series":[{"tags":{"a":"é\n"},"values":[[1.5,null],[true,"x"]]}],"error":"no"}]}"#;
-        assert_eq!(Rows::count(whole.as_bytes()).unwrap().count, 2);
+        assert_eq!(Rows::of(whole.as_bytes()).unwrap().count, 2);
         for end in 1..whole.len() {
-            let failure = Rows::count(&whole.as_bytes()[..end]).unwrap_err();
+            let failure = Rows::of(&whole.as_bytes()[..end]).unwrap_err();
             assert!(failure.detail.contains("cut off") || failure.detail.contains("not JSON"), "{end}: {failure}");
         }
     }
@@ -318,11 +318,11 @@ mod tests {
         for open in ["[", "{\"a\":", "{\"results\":[{\"series\":[{\"values\":[", "{\"results\":"] {
             for before in ["", "{\"results\":[{\"series\":[{\"values\":", "{\"x\":", "{\"results\":[{\"error\":"] {
                 let deep = [before, &open.repeat(200_000)].concat();
-                assert_eq!(Rows::count(deep.as_bytes()).unwrap_err().reason, Reason::Body, "{before}{open}");
+                assert_eq!(Rows::of(deep.as_bytes()).unwrap_err().reason, Reason::Body, "{before}{open}");
             }
         }
         let closed = ["{\"results\":[{\"series\":[{\"values\":[", &"[".repeat(100_000), &"]".repeat(100_000), "]}]}]}"];
-        assert_eq!(Rows::count(closed.concat().as_bytes()).unwrap().count, 1);
+        assert_eq!(Rows::of(closed.concat().as_bytes()).unwrap().count, 1);
         let mut random = fastrand::Rng::with_seed(5);
         let words = [
             "{",
@@ -342,7 +342,7 @@ mod tests {
         ];
         for _ in 0..20_000 {
             let noise: String = (0..random.usize(0..30)).map(|_| *random.choice(&words).unwrap()).collect();
-            _ = Rows::count(noise.as_bytes());
+            _ = Rows::of(noise.as_bytes());
         }
     }
 }

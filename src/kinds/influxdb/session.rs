@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 
 use super::ledger::{Ledger, Wants};
+use super::line::HOST;
 use super::loan::{Batch, Loan};
-use super::points::{HOST, Points};
+use super::points::Points;
 use super::provision::{End, Provisioner};
 use super::settings::{Client, Provisioning, Reading, Reset, Server, Settings, Writing};
 use super::slots::Present;
@@ -83,6 +84,9 @@ impl Sessions {
                 let ledger = self.ledger(settings)?;
                 let loan =
                     ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
+                if let Some(newest) = loan.newest() {
+                    session.see(points.stamp(newest.number, newest.clock.as_ref()));
+                }
                 // Its writer is got ready again only when it was told that it is.
                 let _ = session.loan.set(loan);
             }
@@ -116,7 +120,7 @@ impl Sessions {
         self.each_loan(|session, loan| {
             loan.close()?;
             if let Some(total) = session.points.as_ref().and_then(Points::count)
-                && self.ledger(&session.settings).is_ok_and(|ledger| ledger.tell_done(total).unwrap_or(false))
+                && loan.tell_done(total).unwrap_or(false)
             {
                 let (test, name) = (&session.test, &session.settings.name);
                 log::warn!("test {test}: all {total} points of type {name} are written: the writer is done");
@@ -227,8 +231,13 @@ impl Session {
         let clock = batch.clock.as_ref();
         points.write(batch.numbers.clone(), clock, lines);
         if let Some(last) = batch.numbers.clone().next_back() {
-            self.newest.fetch_max(points.stamp(last, clock), Ordering::Relaxed);
+            self.see(points.stamp(last, clock));
         }
+    }
+
+    /// Points with this time stamp are sent, or about to be.
+    fn see(&self, stamp: i64) {
+        self.newest.fetch_max(stamp, Ordering::Relaxed);
     }
 
     /// The newest time stamp of points that were sent, or are about to be, in nanoseconds since 1970.

@@ -8,11 +8,11 @@
 //! other.
 
 use std::io;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use crate::ranges::Ranges;
 
 /// How many slots there are, and how many units are from one stamp of a slot to its next.
 pub const SLOTS: u32 = 16;
@@ -51,11 +51,11 @@ impl Slots {
         past.or_else(|| candidates.into_iter().min_by_key(|slot| self.newest(*slot))).unwrap_or_default()
     }
 
-    /// A clock for each of these ranges, which are in order, one after the other in time.
+    /// A clock for each of these ranges, one after the other in time.
     ///
     /// # Errors
     /// When there are no stamps that far in the future.
-    pub fn give(&mut self, slot: u32, present: &Present, ranges: &[Range<u64>]) -> io::Result<Vec<Clock>> {
+    pub fn give(&mut self, slot: u32, present: &Present, ranges: &Ranges) -> io::Result<Vec<Clock>> {
         let (batch, series, unit) = (present.batch.max(1), present.series.max(1), present.step.max(1));
         let step = unit.saturating_mul(u64::from(present.slots()));
         let gap = present.gap.max(Clock::least_gap(batch, series, step));
@@ -67,7 +67,7 @@ impl Slots {
         let mut wanted = present.now;
         let mut newest = self.newest(slot);
         let mut clocks = Vec::with_capacity(ranges.len());
-        for range in ranges.iter().filter(|range| !range.is_empty()) {
+        for range in ranges.iter() {
             let base = match newest {
                 Some(newest) if of_slot(wanted) <= newest => of_slot(newest).saturating_add_unsigned(step),
                 _ => of_slot(wanted),
@@ -110,6 +110,13 @@ impl Slots {
 }
 
 impl Present {
+    /// How far the `newest` stamp is after the moment at which the last of so many points is due, in nanoseconds;
+    /// `None` when it isn't.
+    pub fn ahead(&self, points: u64, newest: Option<i64>) -> Option<u64> {
+        let due = points.div_ceil(self.batch.max(1)).saturating_mul(self.gap);
+        u64::try_from(newest?.checked_sub(self.now.saturating_add_unsigned(due))?).ok()
+    }
+
     /// How many slots there are at this precision.
     fn slots(&self) -> u32 {
         if self.step < COARSE { SLOTS } else { 1 }
@@ -123,6 +130,10 @@ mod tests {
     const MS: u64 = 1_000_000;
     const S: u64 = 1_000_000_000;
 
+    fn of(pairs: &[(u64, u64)]) -> Ranges {
+        pairs.to_vec().into()
+    }
+
     fn present(step: u64) -> Present {
         Present { now: 1_000_000_000_000_000_123, gap: S / 10, step, series: 100, batch: 250 }
     }
@@ -132,7 +143,8 @@ mod tests {
         let mut slots = Slots::default();
         for step in [1, 1000, MS] {
             for slot in 0..SLOTS {
-                let clock = slots.give(slot, &Present { now: 2 * present(step).now, ..present(step) }, &[0..1000]);
+                let clock =
+                    slots.give(slot, &Present { now: 2 * present(step).now, ..present(step) }, &of(&[(0, 1000)]));
                 let clock = clock.unwrap()[0];
                 for number in 0..1000 {
                     let stamp = clock.stamp(number).unsigned_abs();
@@ -150,7 +162,7 @@ mod tests {
             let mut slots = Slots::default();
             let mut newest = i64::MIN;
             for start in [0, 10_000, 500] {
-                let clocks = slots.give(0, &present(step), &[start..start + 777, 50_000..50_010]).unwrap();
+                let clocks = slots.give(0, &present(step), &of(&[(start, start + 777), (50_000, 50_010)])).unwrap();
                 for (clock, end) in clocks.iter().zip([start + 777, 50_010]) {
                     assert!(clock.base > newest && clock.is_sound());
                     newest = clock.stamp(end - 1);
@@ -179,7 +191,7 @@ mod tests {
     #[test]
     fn stamps_that_were_not_used_are_given_again() {
         let mut slots = Slots::default();
-        slots.give(0, &present(MS), &[0..1000]).unwrap();
+        slots.give(0, &present(MS), &of(&[(0, 1000)])).unwrap();
         let given = slots.newest(0);
         slots.take_back(0, Some(7), None);
         assert_eq!(slots.newest(0), given);
@@ -188,10 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn stamps_run_ahead_where_the_precision_leaves_too_few() {
+        #[track_caller]
+        fn check(step: u64, expect: Option<u64>) {
+            let mut slots = Slots::default();
+            slots.give(0, &present(step), &of(&[(0, 150_000)])).unwrap();
+            assert_eq!(present(step).ahead(150_000, slots.newest(0)).map(|ahead| ahead / S), expect);
+        }
+        // 600 batches in a minute, each with three stamps a series; the first is up to a second in the past.
+        check(1, None);
+        check(MS, None);
+        check(S, Some(600 * 3 - 2 - 60));
+    }
+
+    #[test]
     fn where_time_ends_there_is_an_error() {
         let mut slots = Slots([Some(i64::MAX); SLOTS as usize]);
-        assert!(slots.give(3, &present(MS), &[0..10]).is_err());
-        assert!(Slots::default().give(3, &Present { now: i64::MAX, ..present(MS) }, &[0..u64::MAX]).is_err());
-        assert!(Slots::default().give(15, &Present { now: i64::MIN, ..present(S) }, &[0..10]).is_ok());
+        assert!(slots.give(3, &present(MS), &of(&[(0, 10)])).is_err());
+        assert!(Slots::default().give(3, &Present { now: i64::MAX, ..present(MS) }, &of(&[(0, u64::MAX)])).is_err());
+        assert!(Slots::default().give(15, &Present { now: i64::MIN, ..present(S) }, &of(&[(0, 10)])).is_ok());
     }
 }

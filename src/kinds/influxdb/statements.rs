@@ -18,6 +18,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, StatusCode};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::oneshot;
 use url::form_urlencoded::Serializer;
@@ -42,6 +43,7 @@ pub struct Statements {
     /// The server, as messages name it.
     server: String,
     timeout: Duration,
+    connect_timeout: Option<Duration>,
 }
 
 /// Why a statement wasn't executed.
@@ -74,26 +76,10 @@ impl Statements {
         if let Some(authorization) = &server.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            // What decides is in files.
-            .no_proxy()
-            .timeout(None)
-            .connect_timeout(server.dial.connect_timeout);
-        let mut host = NOBODY.to_owned();
-        if ssl {
-            let name = server.dial.server_name.clone().map_or_else(|| address.host.server_name(), Ok);
-            let name = name.with_context(|| format!("{told} has a name that no certificate can bear"))?;
-            if let ServerName::DnsName(name) = &name {
-                host = name.as_ref().to_owned();
-            }
-            client = client.tls_backend_preconfigured(dial::tls_for(&server.dial, name)?);
-        } else {
-            client = client.tls_backend_preconfigured(dial::no_tls()?);
-        }
+        let (tls, host) = if ssl { tls(address, &server.dial)? } else { (dial::no_tls()?, NOBODY.to_owned()) };
         let url = match server.dial.proxy() {
-            // It has to be told of the server.
+            // It has to be told of the server, whose name is the one that TLS asks for then: `server_name` is only what
+            // its certificate has to bear.
             Some(_) => format!("{scheme}://{told}/query"),
             None => {
                 headers.insert(HOST, HeaderValue::try_from(&told).with_context(|| format!("{told:?} is no host"))?);
@@ -101,10 +87,24 @@ impl Statements {
                 format!("{scheme}://{host}/query")
             }
         };
-        client = lead(client, address, &server.dial)?;
-        let client = client.default_headers(headers).build().map_err(reqwest::Error::without_url);
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .default_headers(headers)
+            .tls_backend_preconfigured(tls)
+            .redirect(Policy::none())
+            // What decides is in files.
+            .no_proxy()
+            .timeout(None)
+            .connect_timeout(server.dial.connect_timeout);
+        let client = lead(client, address, &server.dial)?.build().map_err(reqwest::Error::without_url);
         let client = client.context("cannot make an HTTP client")?;
-        Ok(Self { client, url, server: format!("{scheme}://{told}"), timeout: server.timeout })
+        Ok(Self {
+            client,
+            url,
+            server: format!("{scheme}://{told}"),
+            timeout: server.timeout,
+            connect_timeout: server.dial.connect_timeout,
+        })
     }
 
     /// The server, as in `http://localhost:8086`.
@@ -112,8 +112,7 @@ impl Statements {
         &self.server
     }
 
-    /// Has one statement executed. That takes no longer than the type's timeout, unless the server has to be looked
-    /// up and the system doesn't get on with that.
+    /// Has one statement executed, in no more than the type's timeout.
     ///
     /// # Errors
     /// The server didn't do it.
@@ -124,7 +123,7 @@ impl Statements {
         let response = request.send().map_err(|error| Refusal::Unanswered(self.words(&error)))?;
         let status = response.status();
         let body = read(response).map_err(|error| Refusal::Unanswered(self.words(&error)))?;
-        let answer = Rows::count(&body);
+        let answer = Rows::of(&body);
         match (status, answer) {
             (StatusCode::OK, Ok(Rows { error: None, .. })) => Ok(()),
             (StatusCode::OK, Ok(Rows { error: Some(words), .. })) => Err(Refusal::Said(words)),
@@ -135,16 +134,15 @@ impl Statements {
 
     /// What kept an answer from coming, in words.
     fn words(&self, error: &(dyn Error + 'static)) -> String {
-        let timed_out = chain(error).any(|error| match error.downcast_ref::<reqwest::Error>() {
-            Some(error) => error.is_timeout(),
-            None => error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut),
-        });
-        if timed_out {
-            return format!("no answer after {:?}", self.timeout);
-        }
-        let tls = chain(error).find_map(|error| error.downcast_ref::<io::Error>().map(innermost));
-        if let Some(error) = tls {
-            return dial::detail(error).chars().take(MAX_WORDS).collect();
+        let by_reqwest = chain(error).find_map(|error| error.downcast_ref::<reqwest::Error>());
+        let by_system = chain(error).find_map(|error| error.downcast_ref::<io::Error>());
+        match (by_reqwest, by_system, self.connect_timeout) {
+            (Some(error), _, Some(limit)) if error.is_timeout() && error.is_connect() => {
+                return format!("no connection after {limit:?}");
+            }
+            (Some(error), ..) if error.is_timeout() => return format!("no answer after {:?}", self.timeout),
+            (_, Some(error), _) => return dial::detail(innermost(error)).chars().take(MAX_WORDS).collect(),
+            _ => {}
         }
         let last = chain(error).last().map_or_else(String::new, ToString::to_string);
         last.chars().take(MAX_WORDS).collect()
@@ -218,6 +216,17 @@ impl Resolve for Leads {
             }
         }
     }
+}
+
+/// TLS with the server at `address`, and the name to ask for.
+fn tls(address: &Address, dial: &dial::Settings) -> anyhow::Result<(ClientConfig, String)> {
+    let name = dial.server_name.clone().map_or_else(|| address.host.server_name(), Ok);
+    let name = name.context("the host's name is none that a certificate can bear")?;
+    let asked_for = match &name {
+        ServerName::DnsName(name) => name.as_ref().to_owned(),
+        _ => NOBODY.to_owned(),
+    };
+    Ok((dial::tls_for(dial, name)?, asked_for))
 }
 
 /// A client that gets to the server as `dial` says.

@@ -1,14 +1,16 @@
 //! Debian's cron with one job of the test's own, in namespaces where the machine's jobs and mail don't exist.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
+use super::clock::Clock;
 use super::deadline::eventually;
 use super::namespace;
+use super::sandbox::Sandbox;
 
 /// How long cron may take to have read its table.
 const START: Duration = Duration::from_secs(10);
@@ -84,6 +86,29 @@ impl Drop for Cron {
         drop(self.leash.take());
         let _ = self.shell.wait();
     }
+}
+
+/// Has cron start the runner of `sandbox` each minute, from the next on. Whatever it says would be mailed.
+#[track_caller]
+pub fn cron(sandbox: &Sandbox) -> Cron {
+    // A minute that ends while cron starts would be counted or not, as it happens.
+    let now = Clock::real();
+    if now.now() > 50.0 {
+        now.wait_for(60.5);
+    }
+    let [etc, state, lock] = ["etc", "state", "lock"].map(|name| sandbox.path(name));
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_canihaz"));
+    let environment =
+        [("CANIHAZ_ETC", &*etc), ("CANIHAZ_STATE", &*state), ("CANIHAZ_LOCK", &*lock), ("PROGRAM", &*program)];
+    Cron::start(&environment, "$PROGRAM")
+}
+
+/// Waits until as many minutes as `count`, the first of them being that of `clock`, are in the results.
+#[track_caller]
+pub fn minutes(sandbox: &Sandbox, count: usize) {
+    eventually("the minutes' results", Duration::from_secs(60 * count as u64 + 10), || {
+        (sandbox.results().of("_runner").len() >= count).then_some(())
+    });
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::deadline::{eventually, seconds};
+use super::clock::Clock;
+use super::deadline::{eventually, seconds, within};
 
 /// How much of an output a failing test shows, in bytes.
 const SHOWN: usize = 4000;
@@ -17,6 +18,9 @@ const SHOWN: usize = 4000;
 /// A program that was started; killed, if it still runs, when dropped.
 pub struct Run {
     child: Child,
+    folder: PathBuf,
+    /// Its clock: the file that it may look for when it begins goes with the last who has it.
+    _clock: Option<Clock>,
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -41,13 +45,20 @@ impl Run {
             .stdout(File::create(&stdout).expect("the file for stdout can be created"))
             .stderr(File::create(&stderr).expect("the file for stderr can be created"));
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, stdout, stderr }
+        Self { child, folder: folder.to_owned(), _clock: None, stdout, stderr }
+    }
+
+    /// The same run, which was given `clock`.
+    pub fn by(mut self, clock: &Clock) -> Self {
+        self._clock = Some(clock.clone());
+        self
     }
 
     /// Waits for its end, at most `bound`.
     #[track_caller]
     pub fn wait(mut self, bound: Duration) -> Ended {
-        let status = eventually("the program to end", bound, || self.child.try_wait().expect("it can be waited for"));
+        let status = within(bound, || self.child.try_wait().expect("it can be waited for"));
+        let Some(status) = status else { panic!("waited {bound:?} for the program to end{}", claims(&self.folder)) };
         Ended { code: status.code(), stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
 
@@ -121,6 +132,20 @@ impl Ended {
     }
 }
 
+/// Which minutes runs in this sandbox have claimed, in words, if any: a run that was to end with one, but was started
+/// too late in it, owns the next.
+fn claims(sandbox: &Path) -> String {
+    let claims = std::fs::read_dir(sandbox.join("state/minutes")).into_iter().flatten().flatten();
+    let mut words: Vec<_> = claims
+        .map(|claim| match text(&claim.path()).as_str() {
+            "" => format!("{:?}", claim.file_name()),
+            _ => format!("{:?}, for which it had to wait", claim.file_name()),
+        })
+        .collect();
+    words.sort();
+    words.iter().map(|claim| format!("; a run has claimed {claim}")).collect()
+}
+
 fn text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
@@ -128,4 +153,21 @@ fn text(path: &Path) -> String {
 fn tail(text: &str) -> &str {
     let start = (text.len().saturating_sub(SHOWN)..).find(|start| text.is_char_boundary(*start));
     &text[start.unwrap_or(0)..]
+}
+
+#[test]
+fn a_run_that_owns_the_next_minute_is_told_of_when_it_does_not_end() {
+    use super::sandbox::Sandbox;
+
+    let wait = |second: f64| {
+        let sandbox = Sandbox::new();
+        let run = sandbox.start(&Clock::at(second));
+        let minutes = sandbox.path("state/minutes");
+        eventually("a claim", seconds(10.0), || minutes.read_dir().ok()?.flatten().next());
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.wait(seconds(0.1))));
+        *waited.expect_err("it lives until the minute's end").downcast::<String>().expect("it says why")
+    };
+    let (own, next) = (wait(30.0), wait(58.5));
+    assert!(own.starts_with("waited 100ms for the program to end; a run has claimed \"20"), "{own}");
+    assert!(own.ends_with("Z.1\"") && next.ends_with("Z.1\", for which it had to wait"), "{own}\n{next}");
 }

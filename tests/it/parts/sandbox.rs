@@ -50,6 +50,14 @@ impl Sandbox {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
+    /// Replaces a text in `etc/NAME` by another, wherever it is.
+    #[track_caller]
+    pub fn replace(&self, name: &str, this: &str, by: &str) {
+        let text = fs::read_to_string(self.path("etc").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(text.contains(this), "{this:?} is not in {text}");
+        self.write(name, text.replace(this, by));
+    }
+
     /// Removes `etc/NAME`.
     #[track_caller]
     pub fn remove(&self, name: &str) {
@@ -113,7 +121,7 @@ impl Sandbox {
     pub fn start_command(&self, mut command: Command, clock: &Clock) -> Run {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         clock.set(&mut command);
-        Run::start(command, self.folder.path(), &format!("run-{number}"))
+        Run::start(command, self.folder.path(), &format!("run-{number}")).by(clock)
     }
 
     /// Every file under `name`, at any depth, as paths within that folder, sorted.

@@ -53,7 +53,7 @@ impl Queries {
         let body = judge.into_body();
         match answered.head.status {
             200..=299 if answered.failure.is_some() => answered.failure,
-            200..=299 => match Rows::count(&body) {
+            200..=299 => match Rows::of(&body) {
                 Ok(found) => {
                     rows.set(found.count);
                     found

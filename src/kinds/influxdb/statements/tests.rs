@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use nix::sys::socket::{Backlog, listen};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -286,10 +287,19 @@ fn what_takes_too_long_is_told() {
         }
     });
     check(address.port(), "", "no answer after 300ms");
+    // Nobody gets in who isn't in.
+    listen(&silent, Backlog::new(0).unwrap()).unwrap();
+    let address = silent.local_addr().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let _waiting: Vec<_> = (0..4).filter_map(connect).collect();
+    check(address.port(), "connect_timeout = \"50ms\"", "no connection after 50ms");
+    check(address.port(), "", "no answer after 300ms");
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     check(gone.port(), "", "Connection refused (os error 111); the server has to run");
-    let refusal = to("http", "nowhere.invalid", 1, "", LONG).unwrap().execute("x").unwrap_err();
-    assert!(refusal.to_string().starts_with("nowhere.invalid: "), "{refusal}");
+    // A name that no server of names is asked for.
+    let name = "x".repeat(64);
+    let refusal = to("http", &name, 1, "", LONG).unwrap().execute("x").unwrap_err();
+    assert!(refusal.to_string().starts_with(&format!("{name}: ")), "{refusal}");
 }
 
 #[test]
