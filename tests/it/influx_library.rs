@@ -267,7 +267,8 @@ fn addresses_take_turns_and_a_batch_that_failed_goes_to_the_next() {
 fn points_that_the_database_refuses_are_counted_and_not_sent_again() {
     let influx = Influx::start();
     influx.create("lab");
-    influx.write("lab", "steps n=1.5 1");
+    // Whether types conflict is a matter of a week, to this version.
+    influx.write("lab", "steps n=1.5 1700000000000000000");
     let mut client = client(influx.port, 100);
     client.settings.gzip = true;
     let mut test = StressTest::new().writer(Writer::new(Steps::new(250), client));

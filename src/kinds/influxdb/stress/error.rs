@@ -13,10 +13,10 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// The database could not be seen to; nothing was written or read.
-    #[error("provisioning failed: {0:#}")]
+    #[error("provisioning failed: {}", chain(.0))]
     Provisioning(Cause),
     /// A client can't do what it is to do: the way to its servers can't be prepared, say. It has sent nothing.
-    #[error("the client can't begin: {0:#}")]
+    #[error("the client can't begin: {}", chain(.0))]
     Client(Cause),
     /// Points were sent again and again, and the client's patience is at its end.
     #[error("gave up on {points} points, which may not be written: {last}")]
@@ -38,6 +38,17 @@ pub enum Error {
     /// A `stress.toml` is not as it should be: all that is wrong with it.
     #[error("{}", faults(.0))]
     Settings(Vec<Fault>),
+}
+
+/// An error, and what it comes of.
+fn chain(cause: &Cause) -> String {
+    let mut text = cause.to_string();
+    let mut source = cause.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
 }
 
 fn faults(faults: &[Fault]) -> String {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
+use super::server::hostname;
 use crate::kinds::influxdb::session::now;
 use crate::kinds::influxdb::{Clock, Format, PointSettings, Points, Precision};
 
@@ -124,9 +125,8 @@ impl fmt::Debug for PointSource<'_> {
 impl BasicPointGenerator {
     /// The points that `settings` tell of, with the precision and in the format of the client that is to send them.
     pub fn new(settings: &PointSettings, precision: Precision, format: Format) -> Self {
-        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         Self {
-            points: Points::new(settings, precision, format, &host),
+            points: Points::new(settings, precision, format, &hostname()),
             series: settings.series_count.get(),
             unit: precision.unit(),
             next: 0,

@@ -19,12 +19,11 @@ mod query_client;
 mod report;
 mod response;
 mod server;
+mod template;
 mod timer;
 mod totals;
 
-use std::num::{NonZeroU32, NonZeroU64};
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -42,7 +41,6 @@ pub use timer::Timer;
 pub use totals::{Totals, Worked};
 
 use super::session::now;
-use super::settings::{Api, Client, Field, FieldType, Format, PointSettings, Precision, Reading, Server, Tag};
 
 /// What is written and what is read beside each other, and what is seen to before that; each part where there is one.
 ///
@@ -163,69 +161,6 @@ impl StressTest {
     /// ```
     pub fn new() -> Self {
         Self { provisioner: None, writer: None, reader: None }
-    }
-
-    /// The sample of influx_stress, against `localhost:8086`: ten million points, 100 in each of 100,000 series, in
-    /// batches of 5,000, ten at once; and beside them 250 queries.
-    ///
-    /// It **drops the database `stress`** first, and makes it anew. All of it can be changed before it starts.
-    ///
-    /// ```
-    /// use canihaz::influxdb::StressTest;
-    ///
-    /// let test = StressTest::basic();
-    /// assert_eq!(test.writer.unwrap().point_generator.count(), Some(10_000_000));
-    /// ```
-    ///
-    /// # Panics
-    /// Outside of a program's `main` never; its settings are constants.
-    pub fn basic() -> Self {
-        let address = server::localhost();
-        let database = String::from("stress");
-        let (hundred, ten) = (NonZeroU64::new(100), NonZeroU32::new(10));
-        let points = PointSettings {
-            point_count: hundred,
-            series_count: NonZeroU64::new(100_000).unwrap_or(NonZeroU64::MIN),
-            tick: Duration::from_secs(10),
-            jitter: true,
-            measurement: String::from("cpu"),
-            // 2006-Jan-02
-            start: Some(1_136_160_000_000_000_000),
-            tags: vec![
-                Tag { key: String::from("host"), value: String::from("server") },
-                Tag { key: String::from("location"), value: String::from("us-west") },
-            ],
-            fields: vec![Field { key: String::from("value"), value: FieldType::Float64 }],
-        };
-        let client = Client {
-            addresses: vec![address.clone()],
-            ssl: false,
-            api: Api::V1 { database: database.clone(), retention_policy: None, consistency: None },
-            precision: Precision::N,
-            batch_size: NonZeroU64::new(5_000).unwrap_or(NonZeroU64::MIN),
-            batch_interval: Duration::ZERO,
-            concurrency: ten.map_or(1, NonZeroU32::get),
-            format: Format::LineHttp,
-            gzip: false,
-        };
-        let reading = Reading {
-            template: String::from("SELECT count(value) FROM cpu where host='server-%v'"),
-            query_count: NonZeroU64::new(250).unwrap_or(NonZeroU64::MIN),
-            addresses: vec![address.clone()],
-            ssl: false,
-            database: database.clone(),
-            query_interval: Duration::from_millis(100),
-            concurrency: 1,
-        };
-        let provisioner = BasicProvisioner { reset: true, ..BasicProvisioner::of(address, &database) };
-        let generator = BasicPointGenerator::new(&points, client.precision, client.format);
-        Self::new()
-            .provisioner(provisioner)
-            .writer(Writer::new(generator, BasicClient::new(client, Server::default())))
-            .reader(Reader::new(
-                BasicQuery::new(&reading.template, reading.query_count.get()),
-                BasicQueryClient::new(reading, Server::default()),
-            ))
     }
 }
 

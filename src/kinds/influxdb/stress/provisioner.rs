@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Cause, Error};
+use super::server::hostname;
 use crate::kinds::influxdb::provision::{self, End};
 use crate::kinds::influxdb::settings::{Address, ContinuousQuery, Provisioning, Reset, RetentionPolicy, Server};
 
@@ -75,19 +76,27 @@ impl BasicProvisioner {
     /// # Errors
     /// [`Error::Address`]
     pub fn to(address: &str, database: &str) -> Result<Self, Error> {
-        Ok(Self::of(super::server::address(address)?, database))
-    }
-
-    pub(super) fn of(address: Address, database: &str) -> Self {
-        Self {
-            address,
+        Ok(Self {
+            address: super::server::address(address)?,
             ssl: false,
             database: database.to_owned(),
             reset: false,
             retention_policies: Vec::new(),
             continuous_queries: Vec::new(),
             server: Server::default(),
-        }
+        })
+    }
+
+    /// A provisioner that does as the settings of a type say.
+    pub(super) fn new(settings: Provisioning, server: Server) -> Self {
+        let Provisioning { address, ssl, database, reset, retention_policies, continuous_queries } = settings;
+        let reset = match reset {
+            Reset::Never => false,
+            // In a fleet it is one server's; here it is asked for by whoever starts the test.
+            Reset::By(host) => host == hostname(),
+            Reset::Nobody => true,
+        };
+        Self { address, ssl, database, reset, retention_policies, continuous_queries, server }
     }
 
     fn settings(&self) -> Provisioning {

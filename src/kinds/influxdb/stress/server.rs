@@ -1,6 +1,5 @@
 //! How servers are spoken to, as a program of one's own says it.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,13 +7,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::HeaderValue;
 
 use super::error::Error;
-use crate::kinds::dial::{self, Host};
+use crate::kinds::dial;
 use crate::kinds::influxdb::settings::{Address, Server};
 
 /// How long a request, or a statement of the provisioner, may take, where nobody says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Where InfluxDB listens, unless it is told otherwise.
-const PORT: u16 = 8086;
 
 impl Default for Server {
     /// Speaks to servers for nobody in particular, and waits for 10 s.
@@ -55,16 +52,11 @@ impl Server {
 /// # Errors
 /// [`Error::Address`]
 pub fn address(text: &str) -> Result<Address, Error> {
-    let parsed = || {
-        let (host, port) = text.rsplit_once(':')?;
-        let port = port.parse().ok().filter(|port| *port > 0)?;
-        let is_bare = !host.contains(|c: char| c.is_control() || c.is_whitespace() || "/@?#<>\"".contains(c));
-        Some(Address { host: Host::parse(host).filter(|_| is_bare)?, port })
-    };
-    parsed().ok_or_else(|| Error::Address(text.to_owned()))
+    Address::parse(text).ok_or_else(|| Error::Address(text.to_owned()))
 }
 
-/// InfluxDB's own address on this machine.
-pub fn localhost() -> Address {
-    Address { host: Host::parse("localhost").unwrap_or(Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST))), port: PORT }
+/// This server's name.
+pub fn hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| String::from("localhost"))
 }

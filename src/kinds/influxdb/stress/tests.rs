@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::*;
 use crate::kinds::influxdb::outlet::Fate;
+use crate::kinds::influxdb::settings::Server;
 use crate::target::{Failure, Reason};
 
 /// So many points, in a line each.
@@ -292,4 +295,51 @@ fn addresses_and_credentials() {
     assert_eq!(Server::default().with_token("abc").unwrap().authorization.unwrap(), "Token abc");
     assert!(matches!(Server::default().with_user("a:b", "c"), Err(Error::Credentials)));
     assert!(matches!(Server::default().with_token("a\nb"), Err(Error::Credentials)));
+}
+
+#[test]
+fn the_template_is_the_sample_of_influx_stress() {
+    let test = StressTest::basic();
+    let provisioner = test.provisioner.unwrap();
+    assert!(
+        provisioner.reset && provisioner.address.to_string() == "localhost:8086" && provisioner.database == "stress"
+    );
+    let Writer { mut point_generator, influx_client } = test.writer.unwrap();
+    assert_eq!(point_generator.count(), Some(10_000_000));
+    let (size, concurrency) = (influx_client.batching().size.get(), influx_client.batching().concurrency.get());
+    assert_eq!((size, concurrency, influx_client.batching().interval), (5000, 10, Duration::ZERO));
+    let mut lines = Vec::new();
+    assert_eq!(point_generator.generate_many(100_018, &mut lines), 100_018);
+    let lines = String::from_utf8(lines).unwrap();
+    let last = lines.lines().last().unwrap();
+    // The eighteenth series at the second tick, moved by less than one.
+    assert!(last.starts_with("cpu,host=server-17,location=us-west value="), "{last}");
+    let stamp: u64 = last.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!((1_136_160_020_000_000_000..1_136_160_030_000_000_000).contains(&stamp), "{last}");
+    let Reader { mut query_generator, query_client } = test.reader.unwrap();
+    let queries: Vec<_> = std::iter::from_fn(|| query_generator.generate(0)).collect();
+    assert_eq!(queries.len(), 250);
+    assert_eq!(queries[249], "SELECT count(value) FROM cpu where host='server-249'");
+    assert_eq!(query_client.pacing(), Pacing { concurrency: NonZeroU32::MIN, interval: Duration::from_millis(100) });
+}
+
+#[test]
+fn a_stress_toml_of_influx_stress_is_read_and_what_is_off_is_left_out() {
+    let sample = include_str!("../../../../tests/data/influxdb/stress.toml");
+    let test = StressTest::from_toml(sample).unwrap();
+    assert_eq!(test.writer.unwrap().influx_client.settings.addresses.len(), 3);
+    let off = sample.replacen("enabled = true", "enabled = false", 1);
+    assert!(StressTest::from_toml(&off).unwrap().provisioner.is_none());
+    assert!(StressTest::from_toml(&format!("kind = \"influxdb\"\n{sample}")).is_ok());
+    let reset = |by: &str| {
+        let text = sample.replace("reset_database = true", &format!("reset_database = true\nreset_host = \"{by}\""));
+        StressTest::from_toml(&text).unwrap().provisioner.unwrap().reset
+    };
+    assert!(reset(&server::hostname()) && !reset("somebody-else"));
+    let Error::Settings(faults) = StressTest::from_toml(&sample.replace("2006-Jan-02", "yesterday")).unwrap_err()
+    else {
+        panic!("its settings are wrong")
+    };
+    assert_eq!(faults.len(), 1);
+    assert!(matches!(StressTest::from_toml("nonsense"), Err(Error::Settings(faults)) if faults.len() == 1));
 }
