@@ -48,12 +48,14 @@
 //! - A stress test lives on one thread of a tokio runtime with I/O and time enabled, of any flavour; neither its parts
 //!   nor its handlers need be `Send`. For more cores, start one on each of several threads.
 
+#[doc(inline)]
 pub use crate::kinds::influxdb::stress::{
     Asked, BasicClient, BasicPointGenerator, BasicProvisioner, BasicQuery, BasicQueryClient, Batch, Batching,
     Broadcast, Cause, Ended, Error, Half, InfluxClient, Pacing, PointGenerator, PointSource, Provisioner, QueryClient,
     QueryGenerator, QueryResponse, QuerySource, Reader, Report, Response, Responses, StressTest, Teller, Timer, Totals,
     Worked, WriteResponse, Writer, Written, basic_read_handler, basic_write_handler,
 };
+#[doc(inline)]
 pub use crate::kinds::influxdb::{
     Address, Api, Client, Consistency, ContinuousQuery, Fate, Field, FieldType, Format, Host, PointSettings, Precision,
     Reading, RetentionPolicy, Server, Tag,

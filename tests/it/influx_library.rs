@@ -157,6 +157,42 @@ fn points_without_a_start_are_stamped_with_the_present() {
 }
 
 #[test]
+fn points_go_over_graphite_and_in_datagrams_too() {
+    let influx = Influx::with(Options {
+        udp: Some("udp"),
+        graphite: Some(("graphite", &["host.measurement.field"])),
+        ..Options::default()
+    });
+    for (format, port, database) in
+        [("line_udp", influx.udp_port, "udp"), ("graphite_tcp", influx.graphite_tcp_port, "graphite")]
+    {
+        let text = format!(
+            r#"
+            [write.point_generator.basic]
+            point_count = 3
+            series_count = 70
+            tick = "1s"
+            start_date = "2006-Jan-02"
+            measurement = "cpu"
+            tag = [{{ key = "host", value = "server" }}]
+            field = [{{ key = "value", value = "int" }}]
+            [write.influx_client.basic]
+            addresses = ["127.0.0.1:{port}"]
+            database = "{database}"
+            batch_size = 100
+            format = "{format}"
+            "#
+        );
+        // A datagram's points have stamps in nanoseconds, Graphite's in seconds.
+        let mut test = StressTest::from_toml(&text).unwrap();
+        let ended = block_on(test.start(totals, basic_read_handler)).unwrap();
+        ended.write.result.unwrap();
+        assert_eq!((ended.write.totals.points(), ended.write.totals.responses()), (210, 3), "{format}");
+        influx.expect_count(database, "cpu", "value", 210);
+    }
+}
+
+#[test]
 fn a_provisioner_that_fails_returns_its_error_and_nothing_is_written() {
     let influx = Influx::with(Options { admin: Some(("root", "s3cret")), ..Options::default() });
     influx.create("lab");

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -11,13 +12,17 @@ use tokio::sync::mpsc::Sender;
 use super::response::{Response, Responses, pipe};
 use super::timer::Timer;
 
+/// How long a handler that takes nothing keeps the others waiting: from then on it hears no more. Less than all of them
+/// together are waited for.
+const MAX_DEAF: Duration = Duration::from_secs(30);
+
 /// A handler, whatever it is.
 type AnyHandler<'a, W> = Box<dyn FnOnce(Responses<W>, Timer) -> LocalBoxFuture<'a, ()> + 'a>;
 
 /// Lets several handlers hear the responses of one half of a stress test.
 ///
-/// Each of them hears all. The slowest of them sets the pace, as one handler alone would; one that returns is waited
-/// for no longer.
+/// Each of them hears all. The slowest of them sets the pace, as one handler alone would; one that returns, or takes
+/// nothing for half a minute, is waited for no longer.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -72,8 +77,10 @@ impl<'a, W: Clone + 'a> Broadcast<'a, W> {
             })
             .unzip();
         let telling = async move {
+            let mut tellers = tellers;
             while let Some(response) = responses.next().await {
-                if !tell(&tellers, response).await {
+                tellers = tell(tellers, response).await;
+                if tellers.is_empty() {
                     break;
                 }
             }
@@ -98,11 +105,13 @@ impl<W> fmt::Debug for Broadcast<'_, W> {
     }
 }
 
-/// Tells all who are still there; whether anybody is.
-async fn tell<W: Clone>(tellers: &[Sender<Response<W>>], response: Response<W>) -> bool {
-    let mut is_heard = false;
+/// Tells all; those who are still there to hear it.
+async fn tell<W: Clone>(tellers: Vec<Sender<Response<W>>>, response: Response<W>) -> Vec<Sender<Response<W>>> {
+    let mut listening = Vec::with_capacity(tellers.len());
     for teller in tellers {
-        is_heard |= teller.send(response.clone()).await.is_ok();
+        if teller.send_timeout(response.clone(), MAX_DEAF).await.is_ok() {
+            listening.push(teller);
+        }
     }
-    is_heard
+    listening
 }

@@ -144,6 +144,8 @@ pub struct Half<T> {
     pub result: Result<(), Error>,
     /// What all of its responses come to.
     pub totals: Totals,
+    /// How many of these its handler did not hear, as it had left, or had taken nothing for a minute.
+    pub unheard: u64,
     /// When it began and ended.
     pub timer: Timer,
     /// What its handler gave back; [`Error::HandlerPanicked`] where it panicked.
@@ -203,8 +205,8 @@ where
     ///
     /// Each handler gets the responses of its half, as they come, and the half's timer, which stops before the last of
     /// them was heard. A few responses wait for a handler that is busy; one that can't keep up slows its half. A handler
-    /// may return early: what comes then is not heard, but [counted](Half::totals). A half that is `None` has no
-    /// responses.
+    /// may return early: what comes then is not heard, but [counted](Half::totals); and so is what comes after one has
+    /// taken nothing for a minute. A half that is `None` has no responses.
     ///
     /// Dropping the future drops what is under way. What generators had been asked for by then is gone.
     ///
@@ -279,8 +281,8 @@ async fn half<W: Worked, T>(
         (result, teller.into_totals())
     };
     let listening = AssertUnwindSafe(async { handler(responses, timer.clone()).await }).catch_unwind();
-    let ((result, totals), handled) = tokio::join!(working, listening);
-    Half { result, totals, timer, handled: handled.map_err(|_| Error::HandlerPanicked) }
+    let ((result, (totals, unheard)), handled) = tokio::join!(working, listening);
+    Half { result, totals, unheard, timer, handled: handled.map_err(|_| Error::HandlerPanicked) }
 }
 
 #[cfg(test)]

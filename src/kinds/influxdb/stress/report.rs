@@ -76,7 +76,7 @@ impl Report {
                 (points, number) = (0, number + 1);
             }
             if is_over {
-                return Ok(teller.into_totals());
+                return Ok(teller.into_totals().0);
             }
         }
     }

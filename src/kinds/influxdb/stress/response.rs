@@ -1,6 +1,6 @@
 //! What became of a request, and how a handler hears of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,8 @@ use crate::target::Failure;
 
 /// How many responses wait for a handler before its half of the test does.
 const MAX_WAITING: usize = 256;
+/// How long a handler that takes nothing is waited for: from then on it hears no more. It may be waiting for the test.
+const MAX_DEAF: Duration = Duration::from_secs(60);
 
 /// What became of a request: of a batch ([`WriteResponse`]) or a query ([`QueryResponse`]).
 #[derive(Clone, Debug)]
@@ -67,12 +69,15 @@ pub struct Responses<W>(Receiver<Response<W>>);
 pub struct Teller<W> {
     told: Sender<Response<W>>,
     totals: RefCell<Totals>,
+    /// Whether the handler is told no more.
+    is_deaf: Cell<bool>,
+    unheard: Cell<u64>,
 }
 
 /// A teller, and what it is heard by.
 pub fn channel<W>() -> (Teller<W>, Responses<W>) {
     let (told, heard) = pipe();
-    (Teller { told, totals: RefCell::default() }, heard)
+    (Teller { told, totals: RefCell::default(), is_deaf: Cell::new(false), unheard: Cell::new(0) }, heard)
 }
 
 /// What is heard of what is sent.
@@ -133,14 +138,18 @@ impl<W> Stream for Responses<W> {
 }
 
 impl<W: Worked> Teller<W> {
-    /// Counts a response, and tells the handler of it as soon as there is room; one that has left hears nothing.
+    /// Counts a response, and tells the handler of it as soon as there is room; one that has left, or has taken nothing
+    /// for a minute, hears nothing more.
     pub async fn tell(&self, response: Response<W>) {
         self.totals.borrow_mut().add(&response);
-        let _ = self.told.send(response).await;
+        if self.is_deaf.get() || self.told.send_timeout(response, MAX_DEAF).await.is_err() {
+            self.is_deaf.set(true);
+            self.unheard.set(self.unheard.get() + 1);
+        }
     }
 
-    /// What was told, all in all.
-    pub(super) fn into_totals(self) -> Totals {
-        self.totals.into_inner()
+    /// What was told, all in all, and how many responses the handler did not hear.
+    pub(super) fn into_totals(self) -> (Totals, u64) {
+        (self.totals.into_inner(), self.unheard.get())
     }
 }

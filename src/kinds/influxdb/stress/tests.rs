@@ -216,6 +216,27 @@ async fn a_handler_that_panics_or_leaves_changes_nothing_about_the_result() {
     let leaves = async |mut responses: Responses<Written>, _| responses.next().await.unwrap().work.points;
     let ended = test().start(leaves, count).await.unwrap();
     assert_eq!((ended.write.handled.unwrap(), ended.write.totals.points()), (10, 100_000));
+    assert!(ended.write.unheard > 9_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_for_the_end_without_listening_is_told_no_more() {
+    let test = || StressTest::new().writer(Writer::new(counting(1000), Pretending::new(1, 2, done)));
+    let waits = async |responses: Responses<Written>, timer: Timer| {
+        while timer.end().is_none() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        count(responses, timer).await
+    };
+    let ended = test().start(waits, count).await.unwrap();
+    assert_eq!((ended.write.totals.points(), ended.write.handled.unwrap() + ended.write.unheard), (1000, 1000));
+
+    let handlers = Broadcast::new().register(waits).register(async |responses, timer| {
+        assert_eq!(count(responses, timer).await, 1000);
+    });
+    let ended = test().start(async |responses, timer| handlers.handle(responses, timer).await, count).await.unwrap();
+    ended.write.handled.unwrap();
+    assert_eq!((ended.write.totals.points(), ended.write.unheard), (1000, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,8 +287,8 @@ async fn all_handlers_of_a_broadcast_hear_all_whatever_one_of_them_does() {
             responses.next().await;
             heard.borrow_mut()[0] += 1;
         })
-        .register(async |_responses, _timer| panic!("on purpose"))
-        .register(async |responses, _timer| note(&other, responses).await);
+        .register(async |responses, _timer| note(&other, responses).await)
+        .register(async |_responses, _timer| panic!("on purpose"));
     let mut test = StressTest::new().writer(Writer::new(counting(1000), Pretending::new(1, 2, done)));
     let ended = test.start(async |responses, timer| handlers.handle(responses, timer).await, count).await.unwrap();
     assert!(matches!(ended.write.handled, Err(Error::HandlerPanicked)));
