@@ -157,18 +157,20 @@ impl Sessions {
 
     fn see_to(&self, provisioning: &Provisioning, settings: &Settings) -> anyhow::Result<()> {
         let provisioner = Provisioner::new(provisioning, &settings.server)?;
+        // Where nothing is written there is no first point that a reset could come before.
         match &provisioning.reset {
-            Reset::By(host) if *host == self.host => {
+            Reset::By(host) if *host == self.host && settings.writing.is_some() => {
                 let what = format!("{} {}", provisioning.address, provisioning.database);
                 if self.ledger(settings)?.reset_once(&what, || provisioner.drop_database())? {
                     log::info!("type {}: the database was dropped, as reset_database says", settings.name);
                 }
             }
-            Reset::By(_) | Reset::Never => {}
-            Reset::Nobody => {
-                let name = &settings.name;
-                log::info!("type {name}: reset_database is passed over: reset_host names the server that is to do it");
-            }
+            Reset::Nobody if settings.writing.is_some() && self.ledger(settings)?.tell_of_reset()? => log::warn!(
+                "type {}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server that is to \
+                 drop the database, or leave it out",
+                settings.name
+            ),
+            Reset::By(_) | Reset::Never | Reset::Nobody => {}
         }
         match provisioner.provision(|| self.is_stopped.load(Ordering::Relaxed))? {
             End::Done => Ok(()),
