@@ -65,7 +65,8 @@
 //! - what is to run: [`plan`]
 //! - what hits: [`engine`], and on each of its threads a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each; what those share that hit over a network is in
-//!   `kinds/dial`; commands are started by the [`guard`], a process of its own
+//!   `kinds/dial`; what takes a while before the first hit, and files that hits must not wait for, are
+//!   [backstage](kinds::Backstage); commands are started by the [`guard`], a process of its own
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
