@@ -253,12 +253,17 @@ fn everything_is_there_after_the_server_was_away() {
     let port = influx.port;
     let (told_half, is_half) = mpsc::channel();
     let (told_away, is_away) = mpsc::channel();
+    let (told_failed, is_failed) = mpsc::channel();
     let writing = thread::spawn(move || {
         let mut test = StressTest::new().writer(Writer::new(Steps::new(2050), client(port, 100)));
         let handler = async |mut responses: Responses<Written>, _: Timer| {
             let (mut points, mut is_told) = (0, false);
             while let Some(response) = responses.next().await {
                 points += response.work.acknowledged();
+                if !response.success() {
+                    // The other side listens for the first one alone.
+                    let _ = told_failed.send(());
+                }
                 if points >= 500 && !is_told {
                     is_told = true;
                     told_half.send(()).unwrap();
@@ -275,6 +280,7 @@ fn everything_is_there_after_the_server_was_away() {
     is_half.recv().unwrap();
     influx.kill();
     told_away.send(()).unwrap();
+    is_failed.recv().unwrap();
     influx.start_again();
     let (heard, totals) = writing.join().unwrap();
     assert_eq!((heard, totals.points(), totals.rejected()), (2050, 2050, 0));
