@@ -15,6 +15,7 @@ mod http2;
 mod idle;
 mod influx_bad_days;
 mod influx_destination;
+mod influx_library;
 mod influx_provision;
 mod influxdb;
 mod library;
