@@ -166,10 +166,12 @@ fn a_stop_while_the_provisioner_hangs_ends_the_run_at_once() {
     let port = hangs.local_addr().unwrap().port();
     let rest = format!("{}{}", provision(port, ""), read(port, "SELECT %v"));
     let sandbox = load(&Stress { rest: &rest, ..Stress::to(&port) }, 60);
+    // Whose turn comes when the first one's has.
+    sandbox.test("other|stress|60|out");
     let clock = Clock::at(30.0);
     let run = sandbox.start(&clock);
-    // It hangs now.
-    let _connection = hangs.accept().unwrap();
+    // Both hang now.
+    let _connections = [hangs.accept().unwrap(), hangs.accept().unwrap()];
     let id = run.id();
     let stopped = clock.now();
     sandbox.write("stop", "enough\n");
