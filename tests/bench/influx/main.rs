@@ -2,10 +2,11 @@
 //!
 //! Each run has a server of its own, with nothing in it. Clients and servers share the machine, as they do where the
 //! figures of both are said to be of "the same two cores". A client's processor time is all that its process had, the
-//! kernel's part of sending included; for the runner that of an idle run, which is its start-up, is taken off.
+//! kernel's part of sending included; for the runner that of an idle run, which is its start-up, is taken off. What is
+//! on its way when the runner is stopped is canceled: the database may have it, and it isn't reported.
 
 #[path = "../../it/parts/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "of the tests' parts only some are needed here")]
+#[expect(dead_code, reason = "of the tests' parts only some are needed here")]
 mod parts;
 mod prototype;
 mod runner;
