@@ -36,6 +36,7 @@
 //!   side, [`force()`] for as many as one likes that are alike.
 //! - What comes of it is a [`Tally`], or an [`Error`]; a target that fails is
 //!   none. [`Gossip`] tells of each single hit.
+//! - [`influxdb`] is a stress test of its own, of a database that takes points: influx_stress's, part by part.
 //!
 //! The worker is a thin layer on the engine's own [`shift`]: what is said below
 //! of hits, times and counts holds for both. It works on the caller's tokio
@@ -56,15 +57,16 @@
 //! [`run`] is the program: one minute, from its claim to the last summary. Read
 //! it first. What it speaks of, from above to below; nothing looks up this list:
 //!
-//! - the library's front: [`Worker`], [`Gossiper`], [`Rate`], [`Error`] and [`work()`], [`farm()`], [`force()`];
-//!   the runner uses none of it
+//! - the library's front: [`Worker`], [`Gossiper`], [`Rate`], [`Error`] and [`work()`], [`farm()`], [`force()`]; and
+//!   [`influxdb`], on what the kind of that name is made of; the runner uses none of it
 //! - people's program: [`ctl`]
 //! - the minute: [`run`], [`places`], [`settings`], [`logging`], [`minute`], [`slot`], [`stop`], [`watch`],
 //!   [`marks`], [`reported`]
 //! - what is to run: [`plan`]
 //! - what hits: [`engine`], and on each of its threads a [`shift`] a test
 //! - what a hit does: [`kinds`], one file or folder each; what those share that hit over a network is in
-//!   `kinds/dial`; commands are started by the [`guard`], a process of its own
+//!   `kinds/dial`; what takes a while before the first hit, and files that hits must not wait for, are
+//!   [backstage](kinds::Backstage); commands are started by the [`guard`], a process of its own
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
@@ -97,6 +99,7 @@ pub mod fault;
 pub mod gossip;
 mod gossiper;
 pub mod guard;
+pub mod influxdb;
 pub mod keeper;
 pub mod keys;
 pub mod kinds;

@@ -9,6 +9,8 @@
 //! destination delivers: each on a thread of its own, telling the main thread
 //! what happened.
 
+mod ready;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -26,20 +28,17 @@ use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
 use crate::kinds::{Backstage, MAX_GRACE, Prepared, Type};
 use crate::label::Label;
-use crate::logging;
 use crate::marks::Marks;
 use crate::minute::{Claim, Clock, Minute};
 use crate::pacer::{Pace, phase, seed};
-use crate::places::{self, Places, Unusable};
+use crate::places::Places;
 use crate::plan::{Plan, Reader, Test};
 use crate::ranges::Ranges;
 use crate::reported::Reported;
 use crate::settings::Settings;
-use crate::slot::Slot;
 use crate::spool::Spool;
-use crate::stop::{self, Stop};
+use crate::stop::Stop;
 use crate::summary::{Measured, RUNNER, Summary, Upkeep};
-use crate::trust;
 use crate::watch::{self, Notice};
 
 /// When, after the minute's grace, a last interval that is still not on disk is given up.
@@ -84,7 +83,7 @@ enum Event {
 
 /// Runs one minute, from its claim to the last summary.
 pub fn run(places: &Places) -> Exit {
-    let ready = match prepare(places) {
+    let ready = match ready::prepare(places) {
         Ok(ready) => ready,
         Err(exit) => return exit,
     };
@@ -104,94 +103,6 @@ pub fn run(places: &Places) -> Exit {
         return Exit::Done;
     }
     run.live(&inbox)
-}
-
-/// What a run has before it begins: the right to.
-struct Ready {
-    settings: Settings,
-    /// What is wrong with canihaz.toml.
-    faults: Vec<Fault>,
-    clock: Clock,
-    minute: Minute,
-    /// `None` where it couldn't be written.
-    claim: Option<Claim>,
-    /// Whether state could be written so far.
-    writable: bool,
-    _slot: Slot,
-}
-
-/// Looks at everything that may keep a run from beginning; whatever does has been logged.
-fn prepare(places: &Places) -> Result<Ready, Exit> {
-    let clock = Clock::read();
-    let stop = stop::look(&places.etc);
-    let settings = Settings::read(&places.etc);
-    logging::start(settings.as_ref().ok().map(|(settings, _)| settings));
-    if let Some(stop) = stop {
-        // A freeze is silent; a path that can't be examined is for a person to mend.
-        let level = if let Stop::Unknown(_) = stop { log::Level::Warn } else { log::Level::Info };
-        log::log!(level, "nothing runs: {stop}");
-        return Err(Exit::Done);
-    }
-    if let Err(distrust) = trust::check_folder(&places.etc) {
-        log::error!("{} {distrust}: a configuration folder was expected; nothing runs", places.etc.display());
-        return Err(Exit::Config);
-    }
-    let (settings, faults) = settings.map_err(|fault| {
-        log::error!("{fault}");
-        Exit::Config
-    })?;
-    let mut writable = prepare_folders(places)?;
-    let slot = match Slot::take(&places.lock) {
-        Ok(Some(slot)) => slot,
-        Ok(None) => return Err(skipped(places, "three copies are running already")),
-        Err(error) => {
-            log::error!("the slots in {} cannot be used ({error}); nothing runs", places.lock.display());
-            return Err(Exit::State);
-        }
-    };
-    let minute = clock.minute();
-    let claim = match Claim::stake(&places.state, &minute) {
-        Ok(Some(claim)) => Some(claim),
-        Ok(None) => return Err(skipped(places, "a run that waited for this minute has it")),
-        Err(error) => {
-            if std::mem::take(&mut writable) {
-                unwritable(places, &error);
-            }
-            None
-        }
-    };
-    Ok(Ready { settings, faults, clock, minute, claim, writable, _slot: slot })
-}
-
-/// Makes the state and lock folders; false when there is no state folder to write to, which a run can do without.
-fn prepare_folders(places: &Places) -> Result<bool, Exit> {
-    match (places::prepare(&places.state, "CANIHAZ_STATE"), places::prepare(&places.lock, "CANIHAZ_LOCK")) {
-        (Ok(()), Ok(())) => Ok(true),
-        (Err(unusable @ Unusable::Missing(..)), Ok(())) => {
-            log::error!("{unusable}; what is measured is sent from memory");
-            Ok(false)
-        }
-        (Err(unusable), _) | (_, Err(unusable)) => {
-            log::error!("{unusable}; nothing runs");
-            Err(Exit::State)
-        }
-    }
-}
-
-fn unwritable(places: &Places, error: &std::io::Error) {
-    log::error!("{} cannot be written ({error}); what is measured is sent from memory", places.state.display());
-}
-
-/// Leaves a mark that the next run sends as `runs_skipped`.
-fn skipped(places: &Places, why: &str) -> Exit {
-    log::info!("this run is skipped: {why}");
-    match Marks::of_skipped_runs(&places.state).leave() {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            log::error!("{} cannot be written ({error}); a skipped run is not counted", places.state.display());
-            Exit::State
-        }
-    }
 }
 
 /// Waits until the minute begins, or for what stops it.
@@ -243,7 +154,7 @@ struct Known {
 
 impl Run {
     /// Starts the threads; nothing is hit yet.
-    fn begin(places: &Places, ready: &Ready, events: Sender<Event>) -> std::io::Result<Self> {
+    fn begin(places: &Places, ready: &ready::Ready, events: Sender<Event>) -> std::io::Result<Self> {
         let (minute, settings) = (ready.minute, ready.settings.clone());
         raise_open_files();
         let slack = settings.pacing_slack;
@@ -505,7 +416,7 @@ impl Run {
         if let Some(error) = kept.trouble
             && std::mem::take(&mut self.writable)
         {
-            unwritable(&self.places, &error);
+            ready::unwritable(&self.places, &error);
         }
         if !kept.spooled {
             let summaries = Arc::new(kept.summaries);

@@ -14,6 +14,7 @@ mod http;
 mod http2;
 mod idle;
 mod influx_destination;
+mod influx_library;
 mod influx_provision;
 mod influxdb;
 mod library;

@@ -44,6 +44,8 @@ pub struct Book {
     resets: BTreeSet<String>,
     /// How many points there were when it was said that all are written.
     told: Option<u64>,
+    /// Whether it was said that nobody is named who would reset the database.
+    told_of_reset: bool,
 }
 
 /// What a loan has.
@@ -106,6 +108,7 @@ impl Book {
             newest: None,
             resets: BTreeSet::new(),
             told: None,
+            told_of_reset: false,
         }
     }
 
@@ -264,6 +267,11 @@ impl Book {
     /// Whether all are done and that was not told yet; it is then.
     pub fn tell_done(&mut self, total: u64) -> bool {
         self.is_done(total) && self.told.replace(total) != Some(total)
+    }
+
+    /// Whether it was not told yet that nobody is named who would reset the database; it is then.
+    pub fn tell_of_reset(&mut self) -> bool {
+        !std::mem::replace(&mut self.told_of_reset, true)
     }
 
     /// Whether `what` was reset.

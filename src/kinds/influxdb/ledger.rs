@@ -191,6 +191,14 @@ impl Ledger {
         })
     }
 
+    /// Whether it was not told yet that nobody is named who would reset the database: `true` once.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written.
+    pub fn tell_of_reset(&self) -> io::Result<bool> {
+        self.update(PATIENCE, |book| Ok(book.tell_of_reset()))
+    }
+
     /// Lends more to a loan.
     pub(super) fn lend_more(&self, loan: u64, wants: &Wants) -> io::Result<Lent> {
         self.update(LITTLE_PATIENCE, |book| book.lend(loan, wants))

@@ -29,12 +29,14 @@ mod slots;
 mod spelling;
 mod stamp;
 mod statements;
+pub mod stress;
 mod write;
 
 pub use crate::kinds::dial::Host;
 pub use clock::Clock;
 pub use ledger::{Ledger, Wants};
 pub use loan::{Batch, Loan, Newest};
+pub use outlet::Fate;
 pub use points::Points;
 pub use provision::{End, Provisioner};
 pub use query::{Hit, Query};

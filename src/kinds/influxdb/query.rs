@@ -14,7 +14,7 @@ use url::form_urlencoded::byte_serialize;
 const VARIABLES: &[(&str, Variable)] =
     &[("%v", Variable::Number), ("%now%", Variable::Now), ("%time%", Variable::Time)];
 
-/// A query as it stands behind the `?` of a URL, with its database.
+/// A query: as it stands behind the `?` of a URL, with its database, or as it would be typed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Query {
     parts: Vec<Part>,
@@ -49,23 +49,33 @@ enum Variable {
 impl Query {
     /// Understands `template`, which is to be asked of `database`; `%v` has `count` values, from 0 on.
     pub fn new(database: &str, template: &str, count: NonZeroU64) -> Self {
-        let mut text = String::from("db=");
-        text.extend(byte_serialize(database.as_bytes()));
-        text.push_str("&q=");
+        let mut beginning = String::from("db=");
+        beginning.extend(byte_serialize(database.as_bytes()));
+        beginning.push_str("&q=");
+        Self::of(beginning, template, count, |text| byte_serialize(text.as_bytes()).collect())
+    }
+
+    /// The same as it would be typed, without a database.
+    pub fn plain(template: &str, count: NonZeroU64) -> Self {
+        Self::of(String::new(), template, count, str::to_owned)
+    }
+
+    /// What `template` says behind `text`, all of its own text `spelled` as it is to be written.
+    fn of(mut text: String, template: &str, count: NonZeroU64, spelled: impl Fn(&str) -> String) -> Self {
         let mut parts = Vec::new();
         let mut rest = template;
         while let Some(at) = rest.find('%') {
-            text.extend(byte_serialize(&rest.as_bytes()[..at]));
+            text.push_str(&spelled(&rest[..at]));
             rest = &rest[at..];
             if let Some((name, variable)) = VARIABLES.iter().find(|(name, _)| rest.starts_with(name)) {
                 parts.extend([Part::Text(std::mem::take(&mut text)), Part::Variable(*variable)]);
                 rest = &rest[name.len()..];
             } else {
-                text.push_str("%25");
+                text.push_str(&spelled("%"));
                 rest = rest.strip_prefix("%%").unwrap_or(&rest[1..]);
             }
         }
-        text.extend(byte_serialize(rest.as_bytes()));
+        text.push_str(&spelled(rest));
         parts.push(Part::Text(text));
         Self { parts, count }
     }

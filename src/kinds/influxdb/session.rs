@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use serde_json::json;
 
 use super::ledger::{Ledger, Wants};
 use super::line::HOST;
 use super::loan::{Batch, Loan};
 use super::points::Points;
 use super::provision::{End, Provisioner};
-use super::settings::{Client, Provisioning, Reading, Reset, Server, Settings, Writing};
+use super::settings::{Api, Client, Provisioning, Reading, Reset, Server, Settings, Writing};
 use super::slots::Present;
 use crate::ranges::Ranges;
 
@@ -157,18 +158,20 @@ impl Sessions {
 
     fn see_to(&self, provisioning: &Provisioning, settings: &Settings) -> anyhow::Result<()> {
         let provisioner = Provisioner::new(provisioning, &settings.server)?;
+        // Where nothing is written there is no first point that a reset could come before.
         match &provisioning.reset {
-            Reset::By(host) if *host == self.host => {
+            Reset::By(host) if *host == self.host && settings.writing.is_some() => {
                 let what = format!("{} {}", provisioning.address, provisioning.database);
                 if self.ledger(settings)?.reset_once(&what, || provisioner.drop_database())? {
                     log::info!("type {}: the database was dropped, as reset_database says", settings.name);
                 }
             }
-            Reset::By(_) | Reset::Never => {}
-            Reset::Nobody => {
-                let name = &settings.name;
-                log::info!("type {name}: reset_database is passed over: reset_host names the server that is to do it");
-            }
+            Reset::Nobody if settings.writing.is_some() && self.ledger(settings)?.tell_of_reset()? => log::warn!(
+                "type {}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server that is to \
+                 drop the database, or leave it out",
+                settings.name
+            ),
+            Reset::By(_) | Reset::Never | Reset::Nobody => {}
         }
         match provisioner.provision(|| self.is_stopped.load(Ordering::Relaxed))? {
             End::Done => Ok(()),
@@ -272,17 +275,61 @@ fn wants(writing: &Writing, points: &Points, frequency: u64) -> Wants {
     Wants { points: frequency.saturating_mul(batch), total: points.count(), present }
 }
 
-/// What makes points others: numbers begin anew with them.
+/// What makes points others: numbers begin anew with them. It is kept in files: another version of canihaz has to say the
+/// same of the same points.
 fn identity(writing: &Writing, host: &str) -> String {
     let Writing { points, client } = writing;
-    let (start, unit) = (points.start, client.precision.unit());
-    let by_tick = start.map(|start| (start, points.tick, points.jitter));
+    let tags: Vec<_> = points.tags.iter().map(|tag| (&tag.key, &tag.value)).collect();
     let host = points.tags.iter().any(|tag| tag.value.contains(HOST)).then_some(host);
-    let series = (points.series_count, &points.tags, host);
-    format!("{:?} {series:?} {by_tick:?} {unit} {:?}", points.measurement, client.api)
+    let tick = u64::try_from(points.tick.as_nanos()).unwrap_or(u64::MAX);
+    let by_tick = points.start.map(|start| (start, tick, points.jitter));
+    let goes_to = match &client.api {
+        Api::V1 { database, retention_policy, .. } => (database, retention_policy.as_ref()),
+        Api::V2 { org, bucket } => (org, Some(bucket)),
+    };
+    let series = points.series_count.get();
+    json!([points.measurement, tags, host, series, by_tick, client.precision.name(), goes_to]).to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in it is ever half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+    use crate::kinds::Kind;
+
+    #[track_caller]
+    fn writing(more: &str) -> Writing {
+        let text = format!(
+            "kind = \"influxdb\"\n[write.point_generator.basic]\nmeasurement = \"cpu\"\nseries_count = 3\n\
+             tag = [{{ key = \"host\", value = \"s\" }}]\nfield = [{{ key = \"v\", value = \"int\" }}]\n{more}"
+        );
+        let (read, faults) = kinds::read("x", Path::new("x.toml"), &text);
+        assert_eq!(faults, []);
+        match read.unwrap().remove(0).kind {
+            Kind::InfluxWrite(settings) => settings.writing.clone().unwrap(),
+            other => panic!("{other:?} writes nothing"),
+        }
+    }
+
+    #[test]
+    fn what_makes_points_others_is_said_as_it_always_was() {
+        #[track_caller]
+        fn check(points: &str, client: &str, expect: &str) {
+            let client = format!("[write.influx_client.basic]\naddresses = [\"h:1\"]\n{client}");
+            assert_eq!(identity(&writing(&format!("{points}\n{client}")), "web1"), expect);
+        }
+        let v1 = "database = \"lab\"";
+        check("", v1, r#"["cpu",[["host","s"]],null,3,null,"n",["lab",null]]"#);
+        // How they are sent makes no others.
+        let way = "database = \"lab\"\nbatch_size = 7\nconcurrency = 3\nconsistency = \"any\"\ngzip = true";
+        check("", way, r#"["cpu",[["host","s"]],null,3,null,"n",["lab",null]]"#);
+        let past = "start_date = \"1970-Jan-02\"\ntick = \"5s\"\njitter = true\npoint_count = 7";
+        let other = "database = \"lab\"\nretention_policy = \"week\"\nprecision = \"s\"";
+        check(past, other, r#"["cpu",[["host","s"]],null,3,[86400000000000,5000000000,true],"s",["lab","week"]]"#);
+    }
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::clock::Clock;
-use super::deadline::{eventually, seconds, within};
+use super::deadline::{seconds, within};
 
 /// How much of an output a failing test shows, in bytes.
 const SHOWN: usize = 4000;
@@ -163,7 +163,7 @@ fn a_run_that_owns_the_next_minute_is_told_of_when_it_does_not_end() {
         let sandbox = Sandbox::new();
         let run = sandbox.start(&Clock::at(second));
         let minutes = sandbox.path("state/minutes");
-        eventually("a claim", seconds(10.0), || minutes.read_dir().ok()?.flatten().next());
+        crate::parts::deadline::eventually("a claim", seconds(10.0), || minutes.read_dir().ok()?.flatten().next());
         let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.wait(seconds(0.1))));
         *waited.expect_err("it lives until the minute's end").downcast::<String>().expect("it says why")
     };

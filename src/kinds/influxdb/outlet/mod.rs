@@ -7,8 +7,11 @@
 
 mod datagrams;
 mod fate;
+pub mod queries;
 pub mod requests;
 mod streams;
+
+use bytes::Bytes;
 
 use super::settings::{Address, Client, Format, Server};
 use crate::kinds::dial::{Dialer, Peer, Sharing, Tally};
@@ -62,6 +65,15 @@ impl Outlet {
     pub async fn send(&self, turn: u64, points: u64, lines: &mut Vec<u8>, tally: &Tally) -> Sent {
         match self {
             Self::Requests(requests) => requests.send(turn, points, lines, tally).await,
+            Self::Datagrams(servers) => Sent::unanswered(at(servers, turn).send(lines, tally).await),
+            Self::Streams(servers) => Sent::unanswered(streams::send(at(servers, turn), lines, tally).await),
+        }
+    }
+
+    /// The same, of lines that stay: a batch that is sent again needn't be written again.
+    pub async fn send_same(&self, turn: u64, points: u64, lines: &Bytes, tally: &Tally) -> Sent {
+        match self {
+            Self::Requests(requests) => requests.send_same(turn, points, lines, tally).await,
             Self::Datagrams(servers) => Sent::unanswered(at(servers, turn).send(lines, tally).await),
             Self::Streams(servers) => Sent::unanswered(streams::send(at(servers, turn), lines, tally).await),
         }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use url::form_urlencoded::Serializer;
@@ -52,17 +53,28 @@ impl Requests {
 
     /// Sends a batch, and takes the answer for what it says.
     pub async fn send(&self, turn: u64, points: u64, lines: &mut Vec<u8>, tally: &Tally) -> Sent {
-        let Asked { site, head } = at(&self.servers, turn);
         let body = if self.gzip { zipped(lines) } else { std::mem::take(lines) };
-        let head = [head, body.len().to_string().as_bytes(), b"\r\n\r\n"].concat();
-        // Points that come twice replace themselves.
-        let request = Request { head, body: Body::Written(body), idempotent: true, is_head: false };
-        let judge = Judge::keeping(MAX_ANSWER);
-        let answered = site.ask(&request, &judge, tally).await;
-        if let Body::Written(body) = request.body {
+        let (sent, body) = self.post(turn, points, Body::Written(body), tally).await;
+        if let Body::Written(body) = body {
             *lines = body;
         }
-        match answered {
+        sent
+    }
+
+    /// The same, of lines that stay.
+    pub async fn send_same(&self, turn: u64, points: u64, lines: &Bytes, tally: &Tally) -> Sent {
+        let body = if self.gzip { Body::Written(zipped(lines)) } else { Body::Same(lines.clone()) };
+        self.post(turn, points, body, tally).await.0
+    }
+
+    /// Sends a body, and gives it back.
+    async fn post(&self, turn: u64, points: u64, body: Body, tally: &Tally) -> (Sent, Body) {
+        let Asked { site, head } = at(&self.servers, turn);
+        let head = [head, body.len().to_string().as_bytes(), b"\r\n\r\n"].concat();
+        // Points that come twice replace themselves.
+        let request = Request { head, body, idempotent: true, is_head: false };
+        let judge = Judge::keeping(MAX_ANSWER);
+        let sent = match site.ask(&request, &judge, tally).await {
             Ok(answered) => match answered.failure {
                 // A status without all of what was to be said of it is good enough where it says that all is well.
                 Some(failure) => {
@@ -76,7 +88,8 @@ impl Requests {
                 }
             },
             Err(failure) => Sent { failure: Some(failure), fate: Fate::Undone },
-        }
+        };
+        (sent, request.body)
     }
 }
 

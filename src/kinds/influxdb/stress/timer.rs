@@ -1,0 +1,47 @@
+//! When one half of a stress test began and ended.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Tells how long something takes. Clones are one.
+///
+/// ```
+/// use canihaz::influxdb::Timer;
+///
+/// let timer = Timer::start_now();
+/// assert_eq!(timer.end(), None);
+/// timer.stop();
+/// assert_eq!(timer.elapsed(), timer.end().unwrap() - timer.start());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Timer {
+    start: Instant,
+    end: Arc<OnceLock<Instant>>,
+}
+
+impl Timer {
+    /// One that runs from now on.
+    pub fn start_now() -> Self {
+        Self { start: Instant::now(), end: Arc::default() }
+    }
+
+    /// Stops it; one that was stopped stays so.
+    pub fn stop(&self) {
+        self.end.get_or_init(Instant::now);
+    }
+
+    /// When it was started.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// When it was stopped; `None` while it runs.
+    pub fn end(&self) -> Option<Instant> {
+        self.end.get().copied()
+    }
+
+    /// From its start to its end; to the present while it runs.
+    pub fn elapsed(&self) -> Duration {
+        self.end().unwrap_or_else(Instant::now).saturating_duration_since(self.start)
+    }
+}
