@@ -11,6 +11,8 @@ pub const ROOM: usize = Piece::MAX;
 pub const SMALL: u64 = 1000;
 /// One more than the most that has eight digits.
 const EIGHT: u64 = 100_000_000;
+/// One more than the most that has twelve digits.
+pub const TWELVE: u64 = 10_000 * EIGHT;
 /// The most digits that a number has.
 pub const MOST: usize = 20;
 /// Makes a number from 0 to 9 in each byte a digit.
@@ -64,6 +66,15 @@ pub fn number(number: u64, into: &mut Vec<u8>) {
     }
 }
 
+/// Appends a number of at most twelve digits, with zeros before it to make them twelve, and the byte `end`.
+#[inline(always)]
+pub fn all_twelve(number: u64, end: u8, into: &mut Vec<u8>) {
+    let first = four(number / EIGHT) | TO_ASCII >> 32;
+    let last = eight(number % EIGHT) | TO_ASCII;
+    let bytes = u128::from(first) | u128::from(last) << 32 | u128::from(end) << 96;
+    padded(bytes.to_le_bytes(), 13, into);
+}
+
 /// Appends a number that is less than [`SMALL`]; of another, what is left when it is divided by that.
 #[inline(always)]
 pub fn small(number: u64, into: &mut Vec<u8>) {
@@ -98,6 +109,15 @@ fn eight(number: u64) -> u64 {
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (twos - 10 * tens) << 8
+}
+
+/// The four digits of a number, likewise.
+#[inline(always)]
+fn four(number: u64) -> u64 {
+    let hundreds = (number * 10_486) >> 20;
+    let twos = hundreds | (number - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f;
     tens | (twos - 10 * tens) << 8
 }
 
@@ -149,6 +169,17 @@ mod tests {
                 let mut written = Vec::new();
                 all_eight(value, &mut written);
                 assert_eq!(String::from_utf8(written).unwrap(), format!("{value:08}"));
+            }
+        }
+    }
+
+    #[test]
+    fn all_twelve_digits_are_right_whatever_a_part_of_them_is() {
+        for part in 0..10_000 {
+            for value in [part, part * EIGHT, part * (EIGHT + 10_001)] {
+                let mut written = Vec::new();
+                all_twelve(value, b'!', &mut written);
+                assert_eq!(String::from_utf8(written).unwrap(), format!("{value:012}!"));
             }
         }
     }

@@ -94,9 +94,10 @@ impl Points {
             let units = self.units(next, clock);
             let first_series = next - next % self.series;
             if has_jitter {
+                let near = self.stamps.near(units, self.last);
                 for number in next..until {
-                    let units = self.moved(units, number);
-                    self.point(number, number - first_series, |into| self.stamps.write(units, into), into);
+                    let by = below(self.jitter, number, JITTER);
+                    self.point(number, number - first_series, |into| near.write(by, into), into);
                 }
             } else {
                 stamp.clear();
@@ -149,7 +150,6 @@ impl Points {
     }
 
     /// The time stamp of a point with its jitter, in units since 1970.
-    #[inline(always)]
     fn moved(&self, units: i64, number: u64) -> i64 {
         units.saturating_add_unsigned(below(self.jitter, number, JITTER)).min(self.last)
     }

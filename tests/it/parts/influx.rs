@@ -104,6 +104,11 @@ impl Influx {
         drop(self.server.take().expect("it runs"));
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
+    }
+
     /// Its address, as in `http://127.0.0.1:8086`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -176,7 +181,7 @@ impl Influx {
     /// A file on the disk that it alone sees.
     fn ballast(&self) -> PathBuf {
         assert!(self.options.disk.is_some(), "it has a disk of its own");
-        let id = self.server.as_ref().expect("it runs").id();
+        let id = self.id();
         let inside = self.data().strip_prefix("/").expect("it is absolute").join("ballast");
         Path::new(&format!("/proc/{id}/root")).join(inside)
     }
