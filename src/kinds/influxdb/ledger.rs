@@ -185,7 +185,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be read or written, or its type means other points by now.
     pub fn tell_done(&self, total: u64) -> io::Result<bool> {
-        self.update(PATIENCE, |book| {
+        self.update(LITTLE_PATIENCE, |book| {
             self.check(book)?;
             Ok(book.tell_done(total))
         })
