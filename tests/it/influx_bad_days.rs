@@ -83,12 +83,12 @@ fn provision(port: u16, more: &str) -> String {
     format!("[provision.basic]\naddress = \"127.0.0.1:{port}\"\ndatabase = \"lab\"\n{more}\n")
 }
 
-/// What reads ten times a second.
+/// What reads four times a second.
 fn read(port: u16, query: &str) -> String {
     format!(
         "[read.query_generator.basic]\nquery_count = 10\ntemplate = \"{query}\"\n\
          [read.query_client.basic]\naddresses = [\"127.0.0.1:{port}\"]\ndatabase = \"lab\"\n\
-         query_interval = \"100ms\"\nconcurrency = 1\n"
+         query_interval = \"250ms\"\nconcurrency = 1\n"
     )
 }
 

@@ -194,7 +194,7 @@ fn the_reader_runs_beside_the_writer_and_its_rows_are_counted() {
     let read = format!(
         "[read.query_generator.basic]\nquery_count = 10\n\
          template = \"SELECT value FROM cpu WHERE host='server-%v' AND time >= 0 AND time < %now% LIMIT 1\"\n\
-         [read.query_client.basic]\naddresses = [\"{address}\"]\ndatabase = \"lab\"\nquery_interval = \"100ms\"\n\
+         [read.query_client.basic]\naddresses = [\"{address}\"]\ndatabase = \"lab\"\nquery_interval = \"250ms\"\n\
          concurrency = 4"
     );
     let sandbox = sandbox(&influx, 100, [PAST, LAB, &read]);
@@ -203,9 +203,9 @@ fn the_reader_runs_beside_the_writer_and_its_rows_are_counted() {
     sandbox.start(&Clock::at(57.0)).succeed(12.0);
     let results = sandbox.results();
     results.expect_planned("load.write", 60);
-    results.expect_planned("load.read", 600);
-    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (60, 600), "{results}");
-    assert_eq!(work(&sandbox, "load.read", "rows"), 600, "{results}");
+    results.expect_planned("load.read", 240);
+    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (60, 240), "{results}");
+    assert_eq!(work(&sandbox, "load.read", "rows"), 240, "{results}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_user_and_password_from_a_file_write_read_and_provision() {
     sandbox.write("password", "s3cret, \"quoted\"\n");
     run(&sandbox, 0);
     let results = sandbox.results();
-    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (30, 600), "{results}");
+    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (30, 240), "{results}");
     expect_first(&influx, "lab", 3000);
 }
 
@@ -189,7 +189,7 @@ fn tls_is_spoken_to_write_read_and_provision() {
     // Its certificate holds from now on.
     run(&sandbox, 600);
     let results = sandbox.results();
-    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (30, 600), "{results}");
+    assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (30, 240), "{results}");
     expect_first(&influx, "lab", 3000);
 
     // A certificate that nobody has vouched for.
@@ -201,6 +201,6 @@ fn tls_is_spoken_to_write_read_and_provision() {
     sandbox.replace("types.d/stress.toml", &provision(port, ""), "");
     run(&sandbox, 602);
     let results = sandbox.results();
-    assert_eq!((results.failures("load.write", "tls"), results.failures("load.read", "tls")), (30, 600), "{results}");
+    assert_eq!((results.failures("load.write", "tls"), results.failures("load.read", "tls")), (30, 240), "{results}");
     assert_eq!(influx.count("lab", "cpu", "value"), 3000);
 }

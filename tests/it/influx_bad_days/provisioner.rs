@@ -114,7 +114,7 @@ fn a_failing_provisioner_stops_its_test_with_an_error_and_no_other() {
         ("wrong", influx.port, "401 Unauthorized: it says \"authorization failed\"; the user and password"),
         ("hangs", hangs, "no answer after 500ms; the server has to run"),
     ] {
-        for (part, planned) in [("write", 60), ("read", 600)] {
+        for (part, planned) in [("write", 60), ("read", 240)] {
             let test = format!("{name}.{part}");
             results.expect_planned(&test, planned);
             assert_eq!(results.total(&test, "missed"), planned, "{test}\n{results}");
@@ -145,7 +145,7 @@ fn a_provisioner_that_hangs_to_the_minutes_end_is_told_of() {
     ended.expect_code(0);
     assert!(clock.now() < 62.0, "it ended at {}", clock.now());
     let results = sandbox.results();
-    for (test, planned) in [("load.write", 60), ("load.read", 600)] {
+    for (test, planned) in [("load.write", 60), ("load.read", 240)] {
         results.expect_planned(test, planned);
         assert_eq!(results.total(test, "missed"), planned, "{results}");
         let line = ended.stderr.lines().find(|line| line.contains(test)).unwrap_or_default();
@@ -179,7 +179,7 @@ fn a_stop_while_the_provisioner_hangs_ends_the_run_at_once() {
     assert!(clock.now() < stopped + 1.0, "it ended {} s after the stop", clock.now() - stopped);
     assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
     let results = sandbox.results();
-    for (test, planned) in [("load.write", 60), ("load.read", 600)] {
+    for (test, planned) in [("load.write", 60), ("load.read", 240)] {
         results.expect_planned(test, planned);
         assert_eq!(results.total(test, "stopped"), planned, "{results}");
     }
@@ -191,7 +191,7 @@ fn a_provisioner_that_is_out_of_date_stops_nothing() {
     let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = hangs.local_addr().unwrap().port();
     let rest = provision(port, "");
-    let sandbox = load(&Stress { top: "timeout = \"3s\"", rest: &rest, ..Stress::to(&influx.port) }, 600);
+    let sandbox = load(&Stress { top: "timeout = \"3s\"", rest: &rest, ..Stress::to(&influx.port) }, 240);
     let clock = Clock::at(52.0);
     let run = sandbox.start(&clock);
     let _connection = hangs.accept().unwrap();
@@ -200,9 +200,9 @@ fn a_provisioner_that_is_out_of_date_stops_nothing() {
     let ended = run.wait(seconds(15.0));
     ended.expect_code(0);
     let results = sandbox.results();
-    results.expect_planned("load.write", 600);
-    assert_eq!(results.total("load.write", "ok"), 600, "{}\n{results}", ended.stderr);
-    assert_eq!(influx.count("lab", "cpu", "value"), 60_000);
+    results.expect_planned("load.write", 240);
+    assert_eq!(results.total("load.write", "ok"), 240, "{}\n{results}", ended.stderr);
+    assert_eq!(influx.count("lab", "cpu", "value"), 24_000);
     assert_eq!(ended.stderr, "");
 }
 

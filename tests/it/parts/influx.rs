@@ -1,10 +1,12 @@
 //! InfluxDB 1.x and VictoriaMetrics, which speaks the write API of InfluxDB 2: asked over HTTP what they hold.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,9 +22,13 @@ const ANSWERS: Duration = Duration::from_secs(30);
 /// How long a server may take to end when asked to.
 const ENDS: Duration = Duration::from_secs(20);
 
+/// How many tests have an InfluxDB at once: two processors have no more for those that write as fast as it can.
+const AT_ONCE: usize = 4;
+
 /// InfluxDB 1.x in a folder of its own; killed when dropped.
 pub struct Influx {
     server: Option<Server>,
+    _place: Place,
     folder: TempDir,
     options: Options,
     /// Where it listens for HTTP.
@@ -54,6 +60,39 @@ pub struct Options {
     pub data: &'static str,
 }
 
+/// A test's place among those that have an InfluxDB. One that has several needs no more than one place.
+struct Place;
+
+/// How many places are taken.
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+thread_local! {
+    /// How many this test has, which is a thread.
+    static MINE: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Place {
+    /// Waits until there is one.
+    fn take() -> Self {
+        if MINE.replace(MINE.get() + 1) == 0 {
+            let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken =
+                TAKEN.1.wait_while(taken, |taken| *taken >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+            *taken += 1;
+        }
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if MINE.replace(MINE.get() - 1) == 1 {
+            *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            TAKEN.1.notify_one();
+        }
+    }
+}
+
 impl Influx {
     /// Starts one that answers everybody.
     #[track_caller]
@@ -67,6 +106,7 @@ impl Influx {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut influx = Self {
             server: None,
+            _place: Place::take(),
             folder,
             options,
             port: 0,
