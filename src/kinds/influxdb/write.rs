@@ -10,6 +10,7 @@ use super::loan::{Batch, Loan};
 use super::outlet::{Fate, Outlet, Sent};
 use super::session::Session;
 use crate::kinds::dial::{Sharing, Tally};
+use crate::kinds::http::Body;
 use crate::ranges::Ranges;
 use crate::target::{Outcome, Target};
 use crate::wakeups::Wakeups;
@@ -63,6 +64,16 @@ impl WriteTarget {
         self.session.write(batch, &mut lines);
         lines
     }
+
+    /// Keeps the memory of lines that were sent.
+    fn keep(&self, lines: Body) {
+        let mut spare = self.spare.borrow_mut();
+        if let Body::Written(lines) = lines
+            && spare.len() < MAX_SPARE
+        {
+            spare.push(lines);
+        }
+    }
 }
 
 impl Target for WriteTarget {
@@ -71,18 +82,18 @@ impl Target for WriteTarget {
         // It was claimed when the hit was started.
         let Some(batch) = batch else { return Outcome::default() };
         let points = batch.numbers.end - batch.numbers.start;
-        let mut lines = self.lines(&batch);
+        let lines = Body::Written(self.lines(&batch));
         let started = Instant::now();
         let tally = Tally::default();
         let sent = {
-            let sending = pin!(self.outlet.send(number, points, &mut lines, &tally));
+            let sending = pin!(self.outlet.send(number, points, lines, &tally));
             self.sharing.within(self.timeout, sending).await
         };
-        if self.spare.borrow().len() < MAX_SPARE {
-            self.spare.borrow_mut().push(lines);
-        }
         let (failure, fate) = match sent {
-            Some(Sent { failure, fate }) => (Some(failure), fate),
+            Some((Sent { failure, fate }, lines)) => {
+                self.keep(lines);
+                (Some(failure), fate)
+            }
             None => (None, Fate::Undone),
         };
         let mut work = match fate {

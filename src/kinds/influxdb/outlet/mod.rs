@@ -11,10 +11,9 @@ pub mod queries;
 pub mod requests;
 mod streams;
 
-use bytes::Bytes;
-
 use super::settings::{Address, Client, Format, Server};
 use crate::kinds::dial::{Dialer, Peer, Sharing, Tally};
+use crate::kinds::http::Body;
 use crate::target::Failure;
 use datagrams::Datagrams;
 pub use fate::Fate;
@@ -60,23 +59,15 @@ impl Outlet {
         })
     }
 
-    /// Sends a batch of so many points, which are the lines `lines`, to the server whose turn it is. What is left in
-    /// `lines` is of no use but for its memory.
-    pub async fn send(&self, turn: u64, points: u64, lines: &mut Vec<u8>, tally: &Tally) -> Sent {
-        match self {
-            Self::Requests(requests) => requests.send(turn, points, lines, tally).await,
-            Self::Datagrams(servers) => Sent::unanswered(at(servers, turn).send(lines, tally).await),
-            Self::Streams(servers) => Sent::unanswered(streams::send(at(servers, turn), lines, tally).await),
-        }
-    }
-
-    /// The same, of lines that stay: a batch that is sent again needn't be written again.
-    pub async fn send_same(&self, turn: u64, points: u64, lines: &Bytes, tally: &Tally) -> Sent {
-        match self {
-            Self::Requests(requests) => requests.send_same(turn, points, lines, tally).await,
-            Self::Datagrams(servers) => Sent::unanswered(at(servers, turn).send(lines, tally).await),
-            Self::Streams(servers) => Sent::unanswered(streams::send(at(servers, turn), lines, tally).await),
-        }
+    /// Sends a batch of so many points, which are the lines `lines`, to the server whose turn it is, and gives the lines
+    /// back.
+    pub async fn send(&self, turn: u64, points: u64, lines: Body, tally: &Tally) -> (Sent, Body) {
+        let sent = match self {
+            Self::Requests(requests) => return requests.send(turn, points, lines, tally).await,
+            Self::Datagrams(servers) => at(servers, turn).send(&lines, tally).await,
+            Self::Streams(servers) => streams::send(at(servers, turn), &lines, tally).await,
+        };
+        (Sent::unanswered(sent), lines)
     }
 }
 

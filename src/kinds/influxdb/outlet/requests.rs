@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use url::form_urlencoded::Serializer;
@@ -53,20 +52,13 @@ impl Requests {
         Ok(Self { servers, gzip: client.gzip })
     }
 
-    /// Sends a batch, and takes the answer for what it says.
-    pub async fn send(&self, turn: u64, points: u64, lines: &mut Vec<u8>, tally: &Tally) -> Sent {
-        let body = if self.gzip { zipped(lines) } else { std::mem::take(lines) };
-        let (sent, body) = self.post(turn, points, Body::Written(body), tally).await;
-        if let Body::Written(body) = body {
-            *lines = body;
+    /// Sends a batch, takes the answer for what it says, and gives the lines back.
+    pub async fn send(&self, turn: u64, points: u64, lines: Body, tally: &Tally) -> (Sent, Body) {
+        if self.gzip {
+            let (sent, _) = self.post(turn, points, Body::Written(zipped(&lines)), tally).await;
+            return (sent, lines);
         }
-        sent
-    }
-
-    /// The same, of lines that stay.
-    pub async fn send_same(&self, turn: u64, points: u64, lines: &Bytes, tally: &Tally) -> Sent {
-        let body = if self.gzip { Body::Written(zipped(lines)) } else { Body::Same(lines.clone()) };
-        self.post(turn, points, body, tally).await.0
+        self.post(turn, points, lines, tally).await
     }
 
     /// Sends a body, and gives it back.
@@ -106,7 +98,7 @@ impl Requests {
 /// The host has a name that no certificate can bear, or the system has no root certificates.
 pub fn site(address: &Address, ssl: bool, server: &Server, sharing: &Sharing) -> anyhow::Result<Site> {
     let scheme = if ssl { "https" } else { "http" };
-    let url = format!("{scheme}://{}/", address.host.with_port(address.port));
+    let url = format!("{scheme}://{}/", address);
     let url = Url::parse(&url).ok_or_else(|| anyhow::anyhow!("{url} is no URL that can be asked"))?;
     let terms = Terms {
         timeout: server.timeout,
@@ -120,8 +112,7 @@ pub fn site(address: &Address, ssl: bool, server: &Server, sharing: &Sharing) ->
 
 /// The headers that all requests to a server have.
 pub fn headers(address: &Address, server: &Server) -> Vec<u8> {
-    let host = address.host.with_port(address.port);
-    let mut headers = format!("host: {host}\r\nuser-agent: {AGENT}\r\n").into_bytes();
+    let mut headers = format!("host: {address}\r\nuser-agent: {AGENT}\r\n").into_bytes();
     if let Some(authorization) = &server.authorization {
         for part in [b"authorization: ", authorization.as_bytes(), b"\r\n"] {
             headers.extend_from_slice(part);

@@ -15,6 +15,7 @@ use super::error::Error;
 use super::generator::PointSource;
 use super::response::{Response, Teller, WriteResponse, Written};
 use crate::kinds::dial::{Sharing, Tally};
+use crate::kinds::http::Body;
 use crate::kinds::influxdb::outlet::{Fate, Outlet, Sent};
 use crate::kinds::influxdb::settings::{Api, Client, Format, Precision, Server};
 use crate::target::{Failure, Reason};
@@ -199,12 +200,12 @@ impl BasicClient {
         let (tally, timeout) = (Tally::default(), self.server.timeout);
         let begun = Instant::now();
         let sent = {
-            let sending = pin!(outlet.send_same(turn, batch.points, &batch.lines, &tally));
+            let sending = pin!(outlet.send(turn, batch.points, Body::Same(batch.lines.clone()), &tally));
             tokio::time::timeout(timeout, sending).await.ok()
         };
         let took = begun.elapsed();
         let (done, fate) = match sent {
-            Some(Sent { failure, fate }) => (Some(failure), fate),
+            Some((Sent { failure, fate }, _)) => (Some(failure), fate),
             None => (None, Fate::Undone),
         };
         let outcome = tally.outcome(done, timeout);
