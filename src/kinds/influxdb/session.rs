@@ -73,9 +73,9 @@ impl Sessions {
     pub fn wait_for(settings: &Settings) -> String {
         match &settings.provisioning {
             Some(Provisioning { address, database, .. }) => format!(
-                "the database {} at {} is not seen to; the server has to run, and the address and `ssl` to be its own",
-                quote(database),
-                address.host.with_port(address.port)
+                "the database {} at {address} is not seen to; the server has to run, and the address and `ssl` to be its \
+                 own",
+                quote(database)
             ),
             None => "other runs have the place where its writer is".to_owned(),
         }
@@ -95,7 +95,7 @@ impl Sessions {
         match session.loan.get() {
             Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
             None => {
-                let ledger = self.ledger(settings)?;
+                let ledger = self.ledger(&settings.name, writing)?;
                 let loan =
                     ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
                 if let Some(newest) = loan.newest() {
@@ -176,26 +176,34 @@ impl Sessions {
 
     fn see_to(&self, provisioning: &Provisioning, settings: &Settings) -> anyhow::Result<()> {
         let provisioner = Provisioner::new(provisioning, &settings.server)?;
-        // Where nothing is written there is no first point that a reset could come before.
-        match &provisioning.reset {
-            Reset::By(host) if *host == self.host && settings.writing.is_some() => {
+        let name = &settings.name;
+        match (&provisioning.reset, &settings.writing) {
+            (Reset::Never, _) => {}
+            (_, None) => {
+                log::info!(
+                    "type {name}: reset_database is passed over: there is no first point that it could come before"
+                );
+            }
+            (Reset::By(host), Some(writing)) if *host == self.host => {
                 let what = format!("{} {}", provisioning.address, provisioning.database);
-                if self.ledger(settings)?.reset_once(&what, || provisioner.drop_database())? {
-                    log::info!("type {}: the database was dropped, as reset_database says", settings.name);
+                if self.ledger(name, writing)?.reset_once(&what, || provisioner.drop_database())? {
+                    log::info!("type {name}: the database was dropped, as reset_database says");
                 }
             }
-            Reset::By(host) => {
-                let (name, host) = (&settings.name, quote(host));
+            (Reset::By(host), Some(_)) => {
+                let host = quote(host);
                 log::info!(
                     "type {name}: reset_database is passed over: it is for {host}, which reset_host names, to do"
                 );
             }
-            Reset::Nobody if settings.writing.is_some() && self.ledger(settings)?.tell_of_reset()? => log::warn!(
-                "type {}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server that is to \
-                 drop the database, or leave it out",
-                settings.name
-            ),
-            Reset::Never | Reset::Nobody => {}
+            (Reset::Nobody, Some(writing)) => {
+                if self.ledger(name, writing)?.tell_of_reset()? {
+                    log::warn!(
+                        "type {name}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server \
+                         that is to drop the database, or leave it out"
+                    );
+                }
+            }
         }
         match provisioner.provision(|| self.is_stopped())? {
             End::Done => Ok(()),
@@ -204,11 +212,9 @@ impl Sessions {
     }
 
     /// Where it is kept how far a type has got.
-    fn ledger(&self, settings: &Settings) -> anyhow::Result<Ledger> {
-        let identity = settings.writing.as_ref().map(|writing| identity(writing, &self.host)).unwrap_or_default();
-        Ledger::open(&self.state, &settings.name, &identity).with_context(|| {
-            format!("how far type {} has got can't be kept in {}", settings.name, self.state.display())
-        })
+    fn ledger(&self, type_name: &str, writing: &Writing) -> anyhow::Result<Ledger> {
+        let opened = Ledger::open(&self.state, type_name, &identity(writing, &self.host));
+        opened.with_context(|| format!("how far type {type_name} has got can't be kept in {}", self.state.display()))
     }
 
     /// Does something with every loan; the first error of any.

@@ -71,7 +71,7 @@ impl Statements {
     /// # Errors
     /// TLS is spoken, and the host has a name that no certificate can bear, or the system has no root certificates.
     pub fn to(address: &Address, ssl: bool, server: &Server) -> anyhow::Result<Self> {
-        let (scheme, told) = (if ssl { "https" } else { "http" }, address.host.with_port(address.port));
+        let (scheme, told) = (if ssl { "https" } else { "http" }, address.to_string());
         let mut headers = HeaderMap::new();
         if let Some(authorization) = &server.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
