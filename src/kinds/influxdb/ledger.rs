@@ -173,6 +173,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger can't be read, or its type means other points by now.
+    #[cfg(test)]
     pub fn is_done(&self, total: u64) -> io::Result<bool> {
         self.update(PATIENCE, |book| {
             self.check(book)?;

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs2::FileExt;
@@ -60,8 +60,6 @@ struct Shared {
     ledger: Ledger,
     lock: Lock,
     supply: Mutex<Supply>,
-    /// How many numbers can be taken.
-    ready: AtomicU64,
     /// What only those want who write files, and so wait for each other.
     files: Mutex<Files>,
     /// Whether it was said that the ledger doesn't know the loan any more.
@@ -109,7 +107,6 @@ impl Loan {
             ledger,
             lock,
             supply: Mutex::new(Supply { newest, ..Supply::default() }),
-            ready: AtomicU64::new(0),
             files: Mutex::new(Files::default()),
             is_lost: AtomicBool::new(false),
         }));
@@ -130,13 +127,14 @@ impl Loan {
             return None;
         }
         let (numbers, clock) = supply.next(batch.max(1))?;
-        self.0.ready.fetch_sub(numbers.end - numbers.start, Ordering::Relaxed);
         Some(Batch { numbers, clock, loan: Some(Arc::clone(&self.0)) })
     }
 
-    /// Whether there is nothing to [take](Self::take) at the moment.
+    /// Whether there is nothing to take at the moment.
+    #[cfg(test)]
     pub fn is_out(&self) -> bool {
-        self.0.ready.load(Ordering::Relaxed) == 0
+        let supply = self.0.supply();
+        supply.is_closed || supply.back.is_empty() && supply.lots.iter().all(|lot| lot.numbers.is_empty())
     }
 
     /// The point with the largest number that was handed out so far, by this run or by one before, when it was done;
@@ -184,7 +182,6 @@ impl Loan {
     pub fn close(&self) -> io::Result<()> {
         let mut files = self.0.files();
         let rest = self.0.supply().close();
-        self.0.ready.store(0, Ordering::Relaxed);
         if files.is_settled {
             return Ok(());
         }
@@ -214,7 +211,6 @@ impl Loan {
                 let count = numbers.end - numbers.start;
                 files.lent = files.lent.saturating_add(count);
                 supply.lots.push_back(Lot { numbers, clock, is_fresh });
-                self.0.ready.fetch_add(count, Ordering::Relaxed);
             }
         }
     }
@@ -233,7 +229,6 @@ impl Drop for Batch {
         let mut supply = loan.supply();
         if !supply.is_closed {
             supply.back.insert(self.numbers.start, (self.numbers.end, self.clock));
-            loan.ready.fetch_add(self.numbers.end - self.numbers.start, Ordering::Relaxed);
         }
     }
 }
