@@ -70,7 +70,7 @@
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
-//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; and telling what can be written: [`page`]
+//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; and `hostname`
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
 //! in its table.
@@ -99,6 +99,7 @@ pub mod fault;
 pub mod gossip;
 mod gossiper;
 pub mod guard;
+mod hostname;
 pub mod influxdb;
 pub mod keeper;
 pub mod keys;

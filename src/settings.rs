@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use log::LevelFilter;
 
 use crate::fault::Fault;
+use crate::hostname::hostname;
 use crate::keys::{Keys, Source};
 use crate::page::{Key, Page};
 use crate::trust::{self, Distrust, MAX_FILE};
@@ -174,10 +175,7 @@ impl Settings {
 
     /// This server's name.
     pub fn host(&self) -> String {
-        self.host.clone().unwrap_or_else(|| {
-            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-            name.filter(|name| !name.is_empty()).unwrap_or_else(|| String::from("localhost"))
-        })
+        self.host.clone().unwrap_or_else(hostname)
     }
 }
 

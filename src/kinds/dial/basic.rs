@@ -18,7 +18,17 @@ pub fn basic(keys: &mut Keys<'_>, key: &'static str) -> Option<HeaderValue> {
         let password = keys.required("password_file", password);
         Some([user?.as_bytes(), b":", &password?].concat())
     });
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(together??))).ok()?;
+    basic_header(&together??)
+}
+
+/// What says who asks, of `user:password`; `None` only where a header can't have it. It is in no debug output.
+pub fn basic_header(together: &[u8]) -> Option<HeaderValue> {
+    secret_header(format!("Basic {}", STANDARD.encode(together)).as_bytes())
+}
+
+/// A header that is in no debug output; `None` where there are control characters in it.
+pub fn secret_header(value: &[u8]) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(value).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -30,7 +30,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-pub use basic::basic;
+pub use basic::{basic, basic_header, secret_header};
 pub use host::Host;
 pub use pool::{Idle, Pool};
 pub use settings::{Settings, Way, socket_path};

@@ -18,8 +18,6 @@ mod writing;
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 
 pub use address::Address;
@@ -155,13 +153,10 @@ fn authorization(keys: &mut Keys<'_>) -> Option<HeaderValue> {
         let (key, other) = if has_user { ("user", "password_file") } else { ("password_file", "user") };
         keys.refuse_key(key, format!("\"{key}\" without \"{other}\""), "both of them");
     }
-    let bytes = match token {
-        Some(token) => [b"Token ", token.as_slice()].concat(),
-        None => format!("Basic {}", STANDARD.encode([user?.as_bytes(), b":", &password?].concat())).into_bytes(),
-    };
-    let mut value = HeaderValue::from_bytes(&bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    match token {
+        Some(token) => dial::secret_header(&[b"Token ", token.as_slice()].concat()),
+        None => dial::basic_header(&[user?.as_bytes(), b":", &password?].concat()),
+    }
 }
 
 /// Refuses what speaks of TLS where nothing is over TLS: who believes that it is encrypted would be wrong.

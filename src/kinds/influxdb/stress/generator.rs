@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use super::server::hostname;
+use crate::hostname::hostname;
 use crate::kinds::influxdb::session::now;
 use crate::kinds::influxdb::{Clock, Format, PointSettings, Points, Precision};
 

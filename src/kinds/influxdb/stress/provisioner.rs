@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Cause, Error};
-use super::server::hostname;
+use crate::hostname::hostname;
 use crate::kinds::influxdb::provision::{self, End};
 use crate::kinds::influxdb::settings::{Address, ContinuousQuery, Provisioning, Reset, RetentionPolicy, Server};
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::HeaderValue;
 
 use super::error::Error;
@@ -29,7 +27,7 @@ impl Server {
         if name.contains(':') {
             return Err(Error::Credentials);
         }
-        self.authorized(&format!("Basic {}", BASE64.encode(format!("{name}:{password}"))))
+        self.authorized(dial::basic_header(format!("{name}:{password}").as_bytes()))
     }
 
     /// The same, for whoever has a token.
@@ -37,13 +35,11 @@ impl Server {
     /// # Errors
     /// [`Error::Credentials`]
     pub fn with_token(self, token: &str) -> Result<Self, Error> {
-        self.authorized(&format!("Token {token}"))
+        self.authorized(dial::secret_header(format!("Token {token}").as_bytes()))
     }
 
-    fn authorized(self, value: &str) -> Result<Self, Error> {
-        let mut value = HeaderValue::from_str(value).map_err(|_| Error::Credentials)?;
-        value.set_sensitive(true);
-        Ok(Self { authorization: Some(value), ..self })
+    fn authorized(self, value: Option<HeaderValue>) -> Result<Self, Error> {
+        Ok(Self { authorization: Some(value.ok_or(Error::Credentials)?), ..self })
     }
 }
 
@@ -53,10 +49,4 @@ impl Server {
 /// [`Error::Address`]
 pub fn address(text: &str) -> Result<Address, Error> {
     Address::parse(text).ok_or_else(|| Error::Address(text.to_owned()))
-}
-
-/// This server's name.
-pub fn hostname() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| String::from("localhost"))
 }

@@ -356,7 +356,7 @@ fn a_stress_toml_of_influx_stress_is_read_and_what_is_off_is_left_out() {
         let text = sample.replace("reset_database = true", &format!("reset_database = true\nreset_host = \"{by}\""));
         StressTest::from_toml(&text).unwrap().provisioner.unwrap().reset
     };
-    assert!(reset(&server::hostname()) && !reset("somebody-else"));
+    assert!(reset(&crate::hostname::hostname()) && !reset("somebody-else"));
     let Error::Settings(faults) = StressTest::from_toml(&sample.replace("2006-Jan-02", "yesterday")).unwrap_err()
     else {
         panic!("its settings are wrong")
