@@ -148,8 +148,9 @@ fn one_two_and_three_threads_send_the_same_to_the_hit() {
 #[test]
 fn threads_take_turns() {
     let target = Target::start(Answer::ok(Duration::ZERO));
-    let bench = Bench::start(2, 2.0);
-    // A hit in flight a thread, and so a connection; 400 a second.
+    let bench = Bench::start(2, 8.0);
+    // A hit in flight a thread, and so a connection; 100 a second, so that a thread which the machine keeps waiting for
+    // some milliseconds doesn't miss its turn.
     bench.run("a", &of_type(&target, 2), 800);
     expect_to_the_hit(&sum(&bench.intervals(), "a"), 800, &target);
     let mut requests = target.requests();
