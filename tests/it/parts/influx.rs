@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -13,12 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::form_urlencoded::Serializer;
 
-use super::deadline::eventually;
 use super::namespace;
 use super::server::{self, Server};
 
 /// How long a server may take to be ready once it accepts, or to answer.
 const ANSWERS: Duration = Duration::from_secs(30);
+/// How long it may take to say whether it is ready, before it is asked again.
+const PROBE: Duration = Duration::from_secs(2);
 /// How long a server may take to end when asked to.
 const ENDS: Duration = Duration::from_secs(20);
 
@@ -237,7 +237,8 @@ impl Influx {
 
     #[track_caller]
     fn start_on(&mut self, fixed: Option<u16>) {
-        let (server, port) = Server::start("influxd", &self.log_path(), |free| {
+        let log = self.log_path();
+        let command = |free| {
             if fixed.is_none() {
                 self.udp_port = server::free_udp_port();
                 self.graphite_tcp_port = server::free_tcp_port();
@@ -246,9 +247,9 @@ impl Influx {
             let port = fixed.unwrap_or(free);
             let config = server::write(self.folder.path(), "influxdb.conf", &self.config(port));
             (self.command(&config), port)
-        });
+        };
+        let (server, port) = Server::start_until("influxd", &log, command, |port| answers(port, "/ping", 204));
         (self.server, self.port) = (Some(server), port);
-        wait_until_ready("influxd", port, "/ping", 204);
     }
 
     fn command(&self, config: &Path) -> Command {
@@ -355,7 +356,7 @@ impl VictoriaMetrics {
     pub fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().to_owned();
-        let (server, port) = Server::start("victoria-metrics", &path.join("victoria-metrics.log"), |port| {
+        let command = |port| {
             let mut command = Command::new("victoria-metrics");
             command
                 .arg(format!("-storageDataPath={}", path.join("data").display()))
@@ -363,8 +364,10 @@ impl VictoriaMetrics {
                 .args(["-loggerLevel=WARN", "-memory.allowedBytes=64MiB", "-search.disableCache"])
                 .args(more);
             (command, port)
-        });
-        wait_until_ready("victoria-metrics", port, "/health", 200);
+        };
+        let log = path.join("victoria-metrics.log");
+        let (server, port) =
+            Server::start_until("victoria-metrics", &log, command, |port| answers(port, "/health", 200));
         Self { _server: server, _folder: folder, port }
     }
 
@@ -393,23 +396,20 @@ impl VictoriaMetrics {
     }
 }
 
-/// Waits until `path` is answered with `expect`: a port is open before what is behind it is ready.
-#[track_caller]
-fn wait_until_ready(name: &str, port: u16, path: &str, expect: u16) {
-    eventually(&format!("{name} to be ready"), ANSWERS, || {
-        (try_to_ask(port, "GET", path, "").ok()?.0 == expect).then_some(())
-    });
+/// Whether `path` is answered with `expect`: a port is open before what is behind it is ready.
+fn answers(port: u16, path: &str, expect: u16) -> bool {
+    try_to_ask(port, "GET", path, "", PROBE).is_ok_and(|(status, _)| status == expect)
 }
 
 /// The status and the text of an answer.
 #[track_caller]
 fn ask(port: u16, method: &str, path: &str, body: &str) -> (u16, String) {
-    try_to_ask(port, method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    try_to_ask(port, method, path, body, ANSWERS).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-fn try_to_ask(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWERS)?;
-    stream.set_read_timeout(Some(ANSWERS))?;
+fn try_to_ask(port: u16, method: &str, path: &str, body: &str, timeout: Duration) -> std::io::Result<(u16, String)> {
+    let mut stream = server::connect(port, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
     // By HTTP/1.0, whose answers are never in chunks.
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: tests\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
     let mut answer = String::new();
@@ -459,7 +459,7 @@ fn listens_for_datagrams_and_for_graphite() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(b"m v=1 1000\nm v=2 2000\n", ("127.0.0.1", influx.udp_port)).unwrap();
     socket.send_to(b"m.a.v 1 1700000000\n", ("127.0.0.1", influx.graphite_udp_port)).unwrap();
-    let mut stream = TcpStream::connect(("127.0.0.1", influx.graphite_tcp_port)).unwrap();
+    let mut stream = server::connect(influx.graphite_tcp_port, ANSWERS).unwrap();
     stream.write_all(b"m.b.v 2 1700000000\nm.b.v 3 1700000001\n").unwrap();
     drop(stream);
     influx.expect_count("u", "m", "v", 2);

@@ -1,7 +1,7 @@
 //! A real server as a child: on a free port, ready when it accepts, gone with the test.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,15 +25,26 @@ impl Server {
     /// Starts what `command` makes of a free port and waits until the port that it gives back accepts connections;
     /// `log` is shown when it doesn't. The port is free when it is chosen; who loses it meanwhile gets another.
     #[track_caller]
-    pub fn start(name: &str, log: &Path, mut command: impl FnMut(u16) -> (Command, u16)) -> (Self, u16) {
+    pub fn start(name: &str, log: &Path, command: impl FnMut(u16) -> (Command, u16)) -> (Self, u16) {
+        Self::start_until(name, log, command, |port| connect(port, START).is_ok())
+    }
+
+    /// As [`start`](Self::start), and waits until it `is_ready`: whoever was faster may accept, but isn't that.
+    #[track_caller]
+    pub fn start_until(
+        name: &str,
+        log: &Path,
+        mut command: impl FnMut(u16) -> (Command, u16),
+        is_ready: impl Fn(u16) -> bool,
+    ) -> (Self, u16) {
         for _ in 0..TRIES {
             let (command, port) = command(free_tcp_port());
             let mut server = Self::spawn(&command, log);
-            let ready = eventually(&format!("{name} to accept"), START, || {
+            let ready = eventually(&format!("{name} to be ready"), START, || {
                 if server.has_ended() {
                     return Some(false);
                 }
-                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(|_| true)
+                is_ready(port).then_some(true)
             });
             if ready {
                 return (server, port);
@@ -85,6 +96,19 @@ impl Drop for Server {
     }
 }
 
+/// Connects to a port of loopback.
+///
+/// Where nobody listens the kernel may give a connection that very port for its own end, and it is connected with
+/// itself: that is nobody.
+pub fn connect(port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout)?;
+    if is_with_itself(&stream)? { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(stream) }
+}
+
+fn is_with_itself(stream: &TcpStream) -> io::Result<bool> {
+    Ok(stream.local_addr()? == stream.peer_addr()?)
+}
+
 /// A TCP port of loopback that is free now.
 pub fn free_tcp_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -102,4 +126,15 @@ pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).expect("the file can be written");
     path
+}
+
+#[tokio::test]
+async fn a_connection_with_itself_is_seen() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let itself = socket.connect(address).await.unwrap().into_std().unwrap();
+    assert!(is_with_itself(&itself).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    connect(listener.local_addr().unwrap().port(), START).unwrap();
 }
