@@ -89,11 +89,6 @@ impl<'a> Keys<'a> {
         self.places.iter().any(|(name, _)| *name == key)
     }
 
-    /// The file's name without its extension: the name of what it describes.
-    pub fn stem(&self) -> String {
-        self.source.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, "a text in quotes", |text| Some(text.to_owned()))

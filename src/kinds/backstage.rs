@@ -56,9 +56,10 @@ impl Backstage {
     /// # Errors
     /// Why the test can't be run.
     pub fn prepare(&self, test: &str, of_type: &Type, frequency: u64) -> anyhow::Result<Prepared> {
-        Ok(match &of_type.kind {
-            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.sessions.to_write(test, settings, frequency)?),
-            Kind::InfluxRead(settings) => Prepared::Influxdb(self.sessions.to_read(test, settings)?),
+        let Type { name, kind, .. } = of_type;
+        Ok(match kind {
+            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.sessions.to_write(test, name, settings, frequency)?),
+            Kind::InfluxRead(settings) => Prepared::Influxdb(self.sessions.to_read(test, name, settings)?),
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => Prepared::Nothing,
         })
     }

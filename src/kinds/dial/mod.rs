@@ -259,10 +259,25 @@ impl fmt::Debug for Dialer {
     }
 }
 
+/// Connects to an address.
+///
+/// Where nobody listens on a port of this host, the kernel may give a connection that very port for its own end, and
+/// it is connected with itself: that is nobody, and would keep the port from whoever is to listen there.
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
+    if is_with_itself(&stream, address.port())? {
+        // Not even for the minute that a connection is remembered.
+        stream.set_zero_linger()?;
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Whether a connection to the port `to` is one with itself. Mostly its own port says that it isn't.
+fn is_with_itself(stream: &TcpStream, to: u16) -> io::Result<bool> {
+    let own = stream.local_addr()?;
+    Ok(own.port() == to && own == stream.peer_addr()?)
 }
 
 /// Connects to a unix socket.

@@ -125,6 +125,23 @@ async fn names_lead_to_what_resolve_says() {
 }
 
 #[tokio::test]
+async fn a_connection_with_itself_is_seen() {
+    let bound = |own: SocketAddr| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(own).unwrap();
+        socket
+    };
+    let socket = bound(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let address = socket.local_addr().unwrap();
+    assert!(is_with_itself(&socket.connect(address).await.unwrap(), address.port()).unwrap());
+    // The same port of another address is somebody's.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = bound(SocketAddr::from(([127, 0, 0, 2], address.port())));
+    assert!(!is_with_itself(&socket.connect(address).await.unwrap(), address.port()).unwrap());
+}
+
+#[tokio::test]
 async fn a_unix_socket_is_as_good_as_an_address() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.sock");

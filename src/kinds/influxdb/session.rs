@@ -31,6 +31,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Session {
     test: String,
+    /// Its type's name.
+    type_name: String,
     settings: Arc<Settings>,
     points: Option<Points>,
     /// What its run was lent, once it was.
@@ -85,8 +87,14 @@ impl Sessions {
     ///
     /// # Errors
     /// The database can't be seen to, or no points can be taken out.
-    pub fn to_write(&self, test: &str, settings: &Arc<Settings>, frequency: u64) -> anyhow::Result<Arc<Session>> {
-        let session = self.session(test, settings);
+    pub fn to_write(
+        &self,
+        test: &str,
+        type_name: &str,
+        settings: &Arc<Settings>,
+        frequency: u64,
+    ) -> anyhow::Result<Arc<Session>> {
+        let session = self.session(test, type_name, settings);
         self.provision(&session)?;
         let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
             bail!("nothing is to be written")
@@ -95,7 +103,7 @@ impl Sessions {
         match session.loan.get() {
             Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
             None => {
-                let ledger = self.ledger(&settings.name, writing)?;
+                let ledger = self.ledger(type_name, writing)?;
                 let loan =
                     ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
                 if let Some(newest) = loan.newest() {
@@ -112,8 +120,8 @@ impl Sessions {
     ///
     /// # Errors
     /// The database can't be seen to.
-    pub fn to_read(&self, test: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
-        let session = self.session(test, settings);
+    pub fn to_read(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
+        let session = self.session(test, type_name, settings);
         self.provision(&session)?;
         Ok(session)
     }
@@ -136,7 +144,7 @@ impl Sessions {
             if let Some(total) = session.points.as_ref().and_then(Points::count)
                 && loan.tell_done(total).unwrap_or(false)
             {
-                let (test, name) = (&session.test, &session.settings.name);
+                let (test, name) = (&session.test, &session.type_name);
                 log::warn!("test {test}: all {total} points of type {name} are written: the writer is done");
             }
             Ok(())
@@ -153,13 +161,14 @@ impl Sessions {
         self.is_stopped.load(Ordering::Relaxed)
     }
 
-    /// The session of a test with these settings.
-    fn session(&self, test: &str, settings: &Arc<Settings>) -> Arc<Session> {
+    /// The session of a test of this type with these settings.
+    fn session(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> Arc<Session> {
         let mut open = lock(&self.open);
-        if let Some(session) = open.get(test).filter(|session| session.settings == *settings) {
+        let is_same = |session: &&Arc<Session>| session.type_name == type_name && session.settings == *settings;
+        if let Some(session) = open.get(test).filter(is_same) {
             return Arc::clone(session);
         }
-        let session = Arc::new(Session::new(test, settings, &self.host));
+        let session = Arc::new(Session::new(test, type_name, settings, &self.host));
         open.insert(test.to_owned(), Arc::clone(&session));
         lock(&self.all).push(Arc::clone(&session));
         session
@@ -169,14 +178,14 @@ impl Sessions {
     fn provision(&self, session: &Session) -> anyhow::Result<()> {
         let Some(provisioning) = &session.settings.provisioning else { return Ok(()) };
         let mut provisioned = lock(&session.provisioned);
-        let come = provisioned
-            .get_or_insert_with(|| self.see_to(provisioning, &session.settings).map_err(|error| format!("{error:#}")));
+        let come =
+            provisioned.get_or_insert_with(|| self.see_to(provisioning, session).map_err(|error| format!("{error:#}")));
         come.clone().map_err(anyhow::Error::msg)
     }
 
-    fn see_to(&self, provisioning: &Provisioning, settings: &Settings) -> anyhow::Result<()> {
+    fn see_to(&self, provisioning: &Provisioning, session: &Session) -> anyhow::Result<()> {
+        let Session { type_name: name, settings, .. } = session;
         let provisioner = Provisioner::new(provisioning, &settings.server)?;
-        let name = &settings.name;
         match (&provisioning.reset, &settings.writing) {
             (Reset::Never, _) => {}
             (_, None) => {
@@ -226,7 +235,7 @@ impl Sessions {
 }
 
 impl Session {
-    fn new(test: &str, settings: &Arc<Settings>, host: &str) -> Self {
+    fn new(test: &str, type_name: &str, settings: &Arc<Settings>, host: &str) -> Self {
         let points = settings
             .writing
             .as_ref()
@@ -234,6 +243,7 @@ impl Session {
         let start = settings.writing.as_ref().and_then(|writing| writing.points.start);
         Self {
             test: test.to_owned(),
+            type_name: type_name.to_owned(),
             settings: Arc::clone(settings),
             points,
             loan: OnceLock::new(),

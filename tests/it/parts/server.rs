@@ -130,10 +130,10 @@ pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 
 #[tokio::test]
 async fn a_connection_with_itself_is_seen() {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()));
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(address).unwrap();
-    let itself = socket.connect(address).await.unwrap().into_std().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let itself = socket.local_addr().unwrap();
+    let itself = socket.connect(itself).await.unwrap().into_std().unwrap();
     assert!(is_with_itself(&itself).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     connect(listener.local_addr().unwrap().port(), START).unwrap();

@@ -62,8 +62,6 @@ const CREDENTIALS_KEYS: &[Key] = &[
 /// A type; two that are equal do the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The type's name.
-    pub name: String,
     /// What sees to the database first.
     pub provisioning: Option<Provisioning>,
     /// What is written.
@@ -97,7 +95,6 @@ enum Part<T> {
 impl Settings {
     /// Reads the kind's own keys, and the files that they name; `None` when anything is wrong.
     pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let name = keys.stem();
         if keys.was_read("overtime") {
             let right = "\"concurrency\" in [write.influx_client.basic] and [read.query_client.basic], which is the same \
                          for this kind";
@@ -121,7 +118,7 @@ impl Settings {
             keys.refuse("nothing to write, and nothing to read", right);
         }
         let (writing, reading, provisioning) = (write.writing, read.reading, provision.provisioning);
-        keys.is_sound().then_some(Self { name, provisioning, writing, reading, server })
+        keys.is_sound().then_some(Self { provisioning, writing, reading, server })
     }
 }
 

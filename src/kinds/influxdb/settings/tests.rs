@@ -84,7 +84,6 @@ fn the_upstream_sample_parses_with_the_one_added_line() {
     let settings = good(&sample());
     let tag = |key: &str, value: &str| Tag { key: key.to_owned(), value: value.to_owned() };
     let expect = Settings {
-        name: String::from("my-influx"),
         provisioning: Some(Provisioning {
             address: address(8086),
             ssl: false,
