@@ -8,17 +8,10 @@ mod posts;
 mod provisioner;
 mod stops;
 
-use std::collections::BTreeSet;
-
 use crate::parts::influx::Influx;
+use crate::parts::points::{SERIES, numbers};
 use crate::parts::sandbox::Sandbox;
 
-/// How many series a type of these tests has.
-const SERIES: u64 = 10;
-/// From one point of a series to the next, in nanoseconds.
-const TICK: i64 = 10_000_000_000;
-/// One tick before the first point, in nanoseconds since 1970: 2006-Jan-02.
-const START: i64 = 1_136_160_000_000_000_000;
 /// What a type says whose points have time stamps of their own.
 const PAST: &str = "start_date = \"2006-Jan-02\"\ntick = \"10s\"";
 
@@ -90,35 +83,6 @@ fn read(port: u16, query: &str) -> String {
          [read.query_client.basic]\naddresses = [\"127.0.0.1:{port}\"]\ndatabase = \"lab\"\n\
          query_interval = \"250ms\"\nconcurrency = 1\n"
     )
-}
-
-/// A count of the work of `test`.
-fn work(sandbox: &Sandbox, test: &str, count: &str) -> u64 {
-    let results = sandbox.results();
-    results.of(test).iter().filter_map(|summary| summary["work"][count].as_u64()).sum()
-}
-
-/// The numbers of the points of `cpu` in a database, which follow from host and time, in all series of one tick.
-fn numbers(influx: &Influx, database: &str) -> BTreeSet<u64> {
-    numbers_of(influx, database, "cpu", TICK)
-}
-
-/// The numbers of the points of a measurement.
-fn numbers_of(influx: &Influx, database: &str, measurement: &str, tick: i64) -> BTreeSet<u64> {
-    let answer =
-        influx.query(database, &format!("SELECT value FROM {measurement} WHERE host =~ /server/ GROUP BY host"));
-    let series = answer["results"][0]["series"].as_array().into_iter().flatten();
-    let mut numbers = BTreeSet::new();
-    for series in series {
-        let host = series["tags"]["host"].as_str().expect("it has a host");
-        let host: u64 = host.strip_prefix("server-").and_then(|host| host.parse().ok()).expect("a host of ours");
-        for row in series["values"].as_array().into_iter().flatten() {
-            let time = row[0].as_i64().expect("it has a time");
-            assert_eq!((time - START) % tick, 0, "{time}");
-            numbers.insert(((time - START) / tick - 1) as u64 * SERIES + host);
-        }
-    }
-    numbers
 }
 
 /// Expects that a database has the first so many points, and no other.

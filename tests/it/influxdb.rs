@@ -1,19 +1,11 @@
 //! The kind `influxdb` against Debian's InfluxDB: what is reported is what the database has.
 
-use std::collections::BTreeSet;
-
 use crate::parts::clock::Clock;
 use crate::parts::cron::{cron, minutes};
 use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options};
+use crate::parts::points::{SERIES, numbers};
 use crate::parts::sandbox::Sandbox;
-
-/// How many series a type of these tests has.
-const SERIES: u64 = 10;
-/// From one point of a series to the next, in nanoseconds.
-const TICK: i64 = 10_000_000_000;
-/// One tick before the first point, in nanoseconds since 1970: 2006-Jan-02.
-const START: i64 = 1_136_160_000_000_000_000;
 
 /// A sandbox with the type `stress`, which writes to `influx` in batches of `batch`; `points` and `client` are more keys
 /// of the point generator and the client, `rest` is the rest of the file.
@@ -35,33 +27,7 @@ fn sandbox(influx: &Influx, batch: u64, [points, client, rest]: [&str; 3]) -> Sa
 
 /// The points that the summaries of `test` say were written.
 fn reported(sandbox: &Sandbox, test: &str) -> u64 {
-    work(sandbox, test, "points")
-}
-
-/// A count of the work of `test`.
-fn work(sandbox: &Sandbox, test: &str, count: &str) -> u64 {
-    let results = sandbox.results();
-    results.of(test).iter().filter_map(|summary| summary["work"][count].as_u64()).sum()
-}
-
-/// The numbers of the points that the database has: they follow from host and time.
-fn numbers(influx: &Influx, database: &str) -> BTreeSet<u64> {
-    let answer = influx.query(database, "SELECT value FROM cpu GROUP BY host");
-    let series = answer["results"][0]["series"].as_array().into_iter().flatten();
-    let number = |host: &str, time: i64| {
-        let host: u64 = host.strip_prefix("server-").and_then(|host| host.parse().ok()).expect("a host of ours");
-        let tick = (time - START) / TICK - 1;
-        assert_eq!((time - START) % TICK, 0, "{time}");
-        tick as u64 * SERIES + host
-    };
-    let mut numbers = BTreeSet::new();
-    for series in series {
-        let host = series["tags"]["host"].as_str().expect("it has a host");
-        for row in series["values"].as_array().into_iter().flatten() {
-            numbers.insert(number(host, row[0].as_i64().expect("it has a time")));
-        }
-    }
-    numbers
+    sandbox.results().work(test, "points")
 }
 
 const PAST: &str = "start_date = \"2006-Jan-02\"";
@@ -81,7 +47,7 @@ fn every_point_is_counted_the_last_partial_batch_included() {
     assert_eq!(influx.count("lab", "cpu", "value"), 1030);
     assert_eq!(numbers(&influx, "lab"), (0..1030).collect());
     let results = sandbox.results();
-    assert_eq!((reported(&sandbox, "load.write"), work(&sandbox, "load.write", "rejected")), (1030, 0));
+    assert_eq!((reported(&sandbox, "load.write"), sandbox.results().work("load.write", "rejected")), (1030, 0));
     assert_eq!((results.total("load.write", "ok"), results.total("load.write", "stopped")), (11, 49), "{results}");
     results.expect_planned("load.write", 60);
 
@@ -205,7 +171,7 @@ fn the_reader_runs_beside_the_writer_and_its_rows_are_counted() {
     results.expect_planned("load.write", 60);
     results.expect_planned("load.read", 240);
     assert_eq!((results.total("load.write", "ok"), results.total("load.read", "ok")), (60, 240), "{results}");
-    assert_eq!(work(&sandbox, "load.read", "rows"), 240, "{results}");
+    assert_eq!(sandbox.results().work("load.read", "rows"), 240, "{results}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Files that change in mid-minute: nothing is lost, and nothing is written twice.
 
-use super::{START, Stress, TICK, expect_first, load, numbers_of, work};
+use super::{Stress, expect_first, load};
 use crate::parts::clock::Clock;
 use crate::parts::influx::Influx;
+use crate::parts::points::{START, TICK, numbers_of};
 use crate::parts::results::Results;
 use crate::parts::sandbox::Sandbox;
 
@@ -19,15 +20,15 @@ fn change(change: impl FnOnce(&Sandbox)) -> (Sandbox, Influx, Results) {
     run.succeed(12.0);
     let results = sandbox.results();
     assert_eq!(results.total("load.write", "failed"), 0, "{results}");
-    assert_eq!(work(&sandbox, "load.write", "points"), results.total("load.write", "ok") * 100, "{results}");
+    assert_eq!(results.work("load.write", "points"), results.total("load.write", "ok") * 100, "{results}");
     (sandbox, influx, results)
 }
 
 #[test]
 fn a_frequency_may_be_raised() {
-    let (sandbox, influx, results) = change(|sandbox| sandbox.test("load|stress|800|out"));
+    let (_, influx, results) = change(|sandbox| sandbox.test("load|stress|800|out"));
     results.expect_planned("load.write", 800);
-    assert_eq!(work(&sandbox, "load.write", "points"), 80_000, "{results}");
+    assert_eq!(results.work("load.write", "points"), 80_000, "{results}");
     expect_first(&influx, "lab", 80_000);
 }
 
@@ -43,13 +44,13 @@ fn a_frequency_may_be_lowered() {
 
 #[test]
 fn a_test_may_be_removed_and_come_back() {
-    let (sandbox, influx, results) = change(|sandbox| {
+    let (_, influx, results) = change(|sandbox| {
         sandbox.remove("tests.d/load.conf");
         std::thread::sleep(std::time::Duration::from_millis(700));
         sandbox.test("load|stress|240|out");
     });
     results.expect_planned("load.write", 240);
-    assert_eq!(work(&sandbox, "load.write", "points"), 24_000, "{results}");
+    assert_eq!(results.work("load.write", "points"), 24_000, "{results}");
     expect_first(&influx, "lab", 24_000);
 }
 
@@ -58,7 +59,7 @@ fn a_type_may_have_another_measurement() {
     let (sandbox, influx, results) =
         change(|sandbox| sandbox.replace("types.d/stress.toml", "measurement = \"cpu\"", "measurement = \"mem\""));
     results.expect_planned("load.write", 240);
-    let all = work(&sandbox, "load.write", "points");
+    let all = results.work("load.write", "points");
     assert_eq!(all, 24_000, "{results}");
     let [cpu, mem] = ["cpu", "mem"].map(|measurement| numbers_of(&influx, "lab", measurement, TICK));
     assert!(cpu.len() > 4_000 && mem.len() > 4_000, "{} {}", cpu.len(), mem.len());
@@ -80,7 +81,7 @@ fn a_type_may_be_sent_in_another_way() {
         sandbox.replace("types.d/stress.toml", "addresses", "gzip = true\naddresses");
     });
     results.expect_planned("load.write", 240);
-    assert_eq!(work(&sandbox, "load.write", "points"), 24_000, "{results}");
+    assert_eq!(results.work("load.write", "points"), 24_000, "{results}");
     assert_eq!(influx.count("lab", "cpu", "value"), 24_000);
     sandbox.start(&Clock::in_minute(1, 57.0)).succeed(12.0);
     expect_first(&influx, "lab", 48_000);

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::posts::Posts;
-use super::{SERIES, START, Stress, TICK, expect_first, load, numbers, numbers_of, provision, work};
+use super::{Stress, expect_first, load, provision};
 use crate::parts::clock::Clock;
 use crate::parts::influx::{Influx, Options};
+use crate::parts::points::{SERIES, START, TICK, numbers, numbers_of};
 use crate::parts::sandbox::Sandbox;
 
 /// Runs the end of a minute; a database that refuses is nothing that a run has to say.
@@ -17,7 +18,7 @@ fn run(sandbox: &Sandbox, minute: i64) {
 
 /// Points that were written, and rejected.
 fn points(sandbox: &Sandbox) -> (u64, u64) {
-    (work(sandbox, "load.write", "points"), work(sandbox, "load.write", "rejected"))
+    (sandbox.results().work("load.write", "points"), sandbox.results().work("load.write", "rejected"))
 }
 
 /// Expects that all hits so far are ok, or failed for `reason`; how many failed.

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use super::posts::{TAKEN, read_post};
-use super::{Stress, expect_first, numbers, read, sandbox, work};
+use super::{Stress, expect_first, read, sandbox};
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::Influx;
 use crate::parts::odd::{Odd, read_request, reset, wait_for_end};
+use crate::parts::points::numbers;
 
 /// How many hits a test has.
 const HITS: u64 = 20;
@@ -121,7 +122,7 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
         let test = format!("{name}.write");
         results.expect_planned(&test, HITS);
         let failures = &results.of(&test).iter().map(|summary| summary["failures"].to_string()).collect::<Vec<_>>();
-        let points = (work(&sandbox, &test, "points"), work(&sandbox, &test, "rejected"));
+        let points = (sandbox.results().work(&test, "points"), sandbox.results().work(&test, "rejected"));
         if results.failures(&test, reason) != HITS || points != (if *is_taken { HITS * 100 } else { 0 }, 0) {
             wrong.push_str(&format!("{name}: {reason} was expected: {failures:?} {points:?}\n"));
         }
@@ -171,7 +172,7 @@ fn a_server_that_has_taken_a_batch_before_it_was_sent_has_not() {
     for name in ["breaks", "stuck"] {
         let test = format!("{name}.write");
         results.expect_planned(&test, 4);
-        let points = (work(&sandbox, &test, "points"), work(&sandbox, &test, "rejected"));
+        let points = (sandbox.results().work(&test, "points"), sandbox.results().work(&test, "rejected"));
         assert_eq!((results.failures(&test, "protocol"), points), (4, (0, 0)), "{results}");
     }
 }
@@ -226,7 +227,7 @@ fn whatever_a_server_says_to_a_query_the_reason_is_right_and_memory_is_bounded()
         let test = format!("{name}.read");
         results.expect_planned(&test, 4);
         assert_eq!(results.failures(&test, reason), 4, "{reason} was expected\n{results}");
-        assert_eq!(work(&sandbox, &test, "rows"), 0, "{results}");
+        assert_eq!(sandbox.results().work(&test, "rows"), 0, "{results}");
     }
 
     assert!((1..=MAX_MEMORY).contains(&most), "{most} KiB");

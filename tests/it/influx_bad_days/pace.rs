@@ -7,12 +7,13 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 
 use super::posts::{Post, Posts, TAKEN};
-use super::{Stress, expect_first, load, numbers, provision, read, work};
+use super::{Stress, expect_first, load, provision, read};
 use crate::parts::certificates::Authority;
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options, VictoriaMetrics};
 use crate::parts::nginx::Nginx;
+use crate::parts::points::{START, TICK, numbers};
 use crate::parts::sandbox::Sandbox;
 
 /// How long a connection rests.
@@ -45,14 +46,14 @@ fn canceled_batches_lose_no_points() {
     results.expect_planned("load.write", 600);
     let (ok, canceled) = (results.total("load.write", "ok"), results.total("load.write", "canceled"));
     assert!(ok > 10 && canceled > 300 && ok + canceled == 600, "{results}");
-    assert_eq!(work(&sandbox, "load.write", "points"), ok * 100);
+    assert_eq!(sandbox.results().work("load.write", "points"), ok * 100);
     // One after the other from the first on, each once.
     let all = posts.all();
     let lines = lines(&all);
     assert_eq!((all.len() as u64, lines.len() as u64), (ok, ok * 100));
     assert!(lines.values().all(|times| *times == 1));
     let last = lines.keys().filter_map(|line| line.rsplit(' ').next()?.parse::<i64>().ok()).max();
-    assert_eq!(last, Some(super::START + super::TICK * (ok as i64 * 10)), "no tick is left out");
+    assert_eq!(last, Some(START + TICK * (ok as i64 * 10)), "no tick is left out");
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn expect_rests(sandbox: &Sandbox, posts: &[Post], most: usize) {
     }
     // As many as find room in three seconds, and not many less.
     assert!((30..=60).contains(&all), "{all}");
-    assert_eq!(work(sandbox, "load.write", "points"), all as u64 * 100);
+    assert_eq!(results.work("load.write", "points"), all as u64 * 100);
     assert_eq!(results.total("load.write", "missed"), 600 - all as u64, "{results}");
 }
 
@@ -114,7 +115,7 @@ fn one_of_the_addresses_that_is_gone_costs_no_point() {
     run(&sandbox, 0);
     let results = sandbox.results();
     assert_eq!((results.total("load.write", "ok"), results.failures("load.write", "connect")), (150, 150), "{results}");
-    let written = work(&sandbox, "load.write", "points");
+    let written = sandbox.results().work("load.write", "points");
     assert_eq!((written, numbers(&influx, "lab").len()), (15_000, 15_000));
     run(&sandbox, 1);
     // The last batch may be the other one's.
@@ -137,7 +138,7 @@ fn gzip_is_what_the_head_says_and_is_taken() {
     }
     let sandbox = load(&Stress { client: "gzip = true", ..Stress::to(&influx.port) }, 30);
     run(&sandbox, 0);
-    assert_eq!(work(&sandbox, "load.write", "points"), 3000);
+    assert_eq!(sandbox.results().work("load.write", "points"), 3000);
     expect_first(&influx, "lab", 3000);
 }
 
@@ -167,7 +168,7 @@ fn the_second_write_api_is_counted_by_query() {
         for minute in 2 * minute..2 * minute + 2 {
             run(&sandbox, minute);
         }
-        assert_eq!(work(&sandbox, "load.write", "points"), 2 * 60 * 100);
+        assert_eq!(sandbox.results().work("load.write", "points"), 2 * 60 * 100);
         let series = victoria.series(&format!("cpu{minute}_value"));
         let values: usize = series.iter().map(|one| one["values"].as_array().map_or(0, Vec::len)).sum();
         assert_eq!((series.len(), values), (10, 2 * 60 * 100));

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::{Stress, expect_first, load, provision, read, sandbox, work};
+use super::{Stress, expect_first, load, provision, read, sandbox};
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options};
@@ -25,7 +25,7 @@ fn provisioning_twice_is_harmless_over_runs() {
     for minute in 0..3 {
         assert_eq!(run(&sandbox, minute), "");
     }
-    assert_eq!(work(&sandbox, "load.write", "points"), 3 * 30 * 100);
+    assert_eq!(sandbox.results().work("load.write", "points"), 3 * 30 * 100);
     expect_first(&influx, "lab", 3 * 30 * 100);
     assert_eq!(influx.count("lab", "ever\".\"cpu", "value"), 3 * 30 * 100);
 }
@@ -50,7 +50,7 @@ fn a_reset_is_done_by_the_host_that_is_named_and_once_a_test() {
         assert!(!said.contains("reset") && !said.contains("dropped"), "{said}");
     }
     assert_eq!(influx.count("lab", "new", "value"), 1);
-    let points = work(&sandbox, "load.write", "points") + work(&sandbox, "other.write", "points");
+    let points = sandbox.results().work("load.write", "points") + sandbox.results().work("other.write", "points");
     assert_eq!(points, 3 * 60 * 100);
     expect_first(&influx, "lab", points);
 }

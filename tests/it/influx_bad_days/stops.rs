@@ -1,8 +1,9 @@
 //! Runs that are ended in mid-minute: what they say is there, and the next one leaves no gap.
 
-use super::{Stress, expect_first, load, numbers, work};
+use super::{Stress, expect_first, load};
 use crate::parts::clock::Clock;
 use crate::parts::influx::Influx;
+use crate::parts::points::numbers;
 use crate::parts::run::Run;
 use crate::parts::sandbox::Sandbox;
 
@@ -33,7 +34,7 @@ fn leaves_no_gap(stop: impl FnOnce(&Sandbox, &Run)) {
     results.expect_planned("load.write", 12_000);
     let (ok, stopped) = (results.total("load.write", "ok"), results.total("load.write", "stopped"));
     assert!(ok > 10 && ok + stopped == 12_000, "{results}");
-    let reported = work(&sandbox, "load.write", "points");
+    let reported = sandbox.results().work("load.write", "points");
     assert_eq!(reported, ok * 1000);
     // Those that were in flight may be there, too.
     let held = influx.count("lab", "cpu", "value");
@@ -42,7 +43,7 @@ fn leaves_no_gap(stop: impl FnOnce(&Sandbox, &Run)) {
     let _ = std::fs::remove_file(sandbox.path("etc/stop"));
     sandbox.test("load|stress|30|out");
     sandbox.start(&Clock::in_minute(1, 56.0)).succeed(12.0);
-    let reported = work(&sandbox, "load.write", "points");
+    let reported = sandbox.results().work("load.write", "points");
     assert_eq!(reported, (ok + 30) * 1000, "{}", sandbox.results());
     assert_eq!(numbers(&influx, "lab").len() as u64, reported);
     expect_first(&influx, "lab", reported);

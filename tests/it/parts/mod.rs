@@ -12,6 +12,7 @@ pub mod lines;
 pub mod namespace;
 pub mod nginx;
 pub mod odd;
+pub mod points;
 pub mod preload;
 pub mod results;
 pub mod run;

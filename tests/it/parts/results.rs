@@ -34,6 +34,11 @@ impl Results {
         self.of(test).iter().map(|summary| summary["failures"][reason].as_u64().unwrap_or(0)).sum()
     }
 
+    /// A count of what the hits of `test` got done.
+    pub fn work(&self, test: &str, count: &str) -> u64 {
+        self.of(test).iter().filter_map(|summary| summary["work"][count].as_u64()).sum()
+    }
+
     /// How many hits of each interval of `test` were ok, by the interval's start.
     #[track_caller]
     pub fn ok_by_start(&self, test: &str) -> BTreeMap<String, u64> {
