@@ -120,14 +120,49 @@ impl Provisioner for BasicProvisioner {
         let _stop = Stop(Arc::clone(&is_stopped));
         let provisioning = tokio::task::spawn_blocking(move || {
             let provisioner = provision::Provisioner::new(&settings, &server)?;
-            if reset {
+            let is_stopped = || is_stopped.load(Ordering::Relaxed);
+            if reset && !is_stopped() {
                 provisioner.drop_database()?;
             }
-            provisioner.provision(|| is_stopped.load(Ordering::Relaxed))
+            provisioner.provision(is_stopped)
         });
         match provisioning.await?? {
             End::Done => Ok(()),
             End::Stopped => Err("stopped".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use tokio::runtime;
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_dropped_for_a_provisioner_that_nobody_waits_for_any_more() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut provisioner = BasicProvisioner::to(&server.local_addr().unwrap().to_string(), "stress").unwrap();
+        provisioner.reset = true;
+        provisioner.server.timeout = Duration::from_millis(100);
+        let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (go_on, is_busy) = mpsc::channel::<()>();
+            let busy = spawn_blocking(move || is_busy.recv());
+            // It has to wait for its thread, and is dropped before its turn.
+            assert!(provisioner.provision().now_or_never().is_none());
+            drop(go_on);
+            assert!(busy.await.unwrap().is_err());
+            spawn_blocking(|| {}).await.unwrap();
+        });
+        assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }
