@@ -163,9 +163,11 @@ fn points_go_over_graphite_and_in_datagrams_too() {
         graphite: Some(("graphite", &["host.measurement.field"])),
         ..Options::default()
     });
-    for (format, port, database) in
-        [("line_udp", influx.udp_port, "udp"), ("graphite_tcp", influx.graphite_tcp_port, "graphite")]
-    {
+    for (format, port, database) in [
+        ("line_udp", influx.udp_port, "udp"),
+        ("graphite_tcp", influx.graphite_tcp_port, "graphite"),
+        ("graphite_udp", influx.graphite_udp_port, "graphite"),
+    ] {
         let text = format!(
             r#"
             [write.point_generator.basic]
@@ -173,7 +175,7 @@ fn points_go_over_graphite_and_in_datagrams_too() {
             series_count = 70
             tick = "1s"
             start_date = "2006-Jan-02"
-            measurement = "cpu"
+            measurement = "{format}"
             tag = [{{ key = "host", value = "server" }}]
             field = [{{ key = "value", value = "int" }}]
             [write.influx_client.basic]
@@ -188,7 +190,7 @@ fn points_go_over_graphite_and_in_datagrams_too() {
         let ended = block_on(test.start(totals, basic_read_handler)).unwrap();
         ended.write.result.unwrap();
         assert_eq!((ended.write.totals.points(), ended.write.totals.responses()), (210, 3), "{format}");
-        influx.expect_count(database, "cpu", "value", 210);
+        influx.expect_count(database, format, "value", 210);
     }
 }
 
