@@ -395,6 +395,25 @@ fn a_report_has_a_point_a_response() {
 }
 
 #[test]
+fn a_report_has_nanoseconds_over_a_client_that_has_sent_seconds_and_no_tag_without_a_value() {
+    let influx = Influx::start();
+    influx.create("lab");
+    let mut client = client(influx.port, 10);
+    client.settings.precision = Precision::S;
+    let mut seconds = StressTest::new().writer(Writer::new(Steps::new(1), client));
+    // A stamp in nanoseconds is beyond all seconds.
+    assert_eq!(block_on(seconds.start(totals, basic_read_handler)).unwrap().write.totals.rejected(), 1);
+
+    let report = Report::to(seconds.writer.unwrap().influx_client).tag("run", "");
+    let mut test = StressTest::new().writer(Writer::new(Steps::new(100), self::client(influx.port, 10)));
+    let handler = async |responses, _timer: Timer| report.handle("", responses).await;
+    let reported = block_on(test.start(handler, basic_read_handler)).unwrap().write.handled.unwrap().unwrap();
+    assert_eq!((reported.points(), reported.rejected()), (10, 0));
+    let query = "SELECT count(response_time) FROM performance WHERE time > now() - 1h";
+    assert_eq!(influx.number("lab", query), 10.0);
+}
+
+#[test]
 fn the_example_influx_stress_writes_what_it_says() {
     let influx = Influx::start();
     let built = Path::new(env!("CARGO_BIN_EXE_canihaz")).with_file_name("examples").join("influx_stress");

@@ -9,12 +9,12 @@ use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::sync::mpsc::Sender;
 
-use super::response::{Response, Responses, pipe};
+use super::response::{Heard, Response, Responses, pipe};
 use super::timer::Timer;
 
 /// How long a handler that takes nothing keeps the others waiting: from then on it hears no more. Less than all of them
 /// together are waited for.
-const MAX_DEAF: Duration = Duration::from_secs(30);
+pub const MAX_DEAF: Duration = Duration::from_secs(30);
 
 /// A handler, whatever it is.
 type AnyHandler<'a, W> = Box<dyn FnOnce(Responses<W>, Timer) -> LocalBoxFuture<'a, ()> + 'a>;
@@ -64,32 +64,37 @@ impl<'a, W: Clone + 'a> Broadcast<'a, W> {
 
     /// Hands each response to each of the handlers, and waits until they have returned. To be a handler itself.
     ///
+    /// How many of the responses that it has heard some handler has not; what came after all of them had left it hasn't
+    /// heard itself.
+    ///
     /// # Panics
     /// When one of the handlers has, but not before the others have returned.
-    pub async fn handle(self, mut responses: Responses<W>, timer: Timer) {
-        let (tellers, handlers): (Vec<_>, Vec<_>) = self
-            .0
-            .into_iter()
-            .map(|handler| {
-                let (teller, heard) = pipe();
-                let timer = timer.clone();
-                (teller, AssertUnwindSafe(async move { handler(heard, timer).await }).catch_unwind())
-            })
-            .unzip();
+    pub async fn handle(self, mut responses: Responses<W>, timer: Timer) -> u64 {
+        let (mut tellers, mut heard, mut handlers) = (Vec::new(), Vec::new(), Vec::new());
+        for handler in self.0 {
+            let (teller, responses) = pipe();
+            tellers.push(teller);
+            heard.push(responses.heard());
+            let timer = timer.clone();
+            handlers.push(AssertUnwindSafe(async move { handler(responses, timer).await }).catch_unwind());
+        }
         let telling = async move {
-            let mut tellers = tellers;
-            while let Some(response) = responses.next().await {
-                tellers = tell(tellers, response).await;
-                if tellers.is_empty() {
-                    break;
-                }
+            let mut told = 0;
+            while !tellers.is_empty()
+                && let Some(response) = responses.next().await
+            {
+                tellers = tell(tellers, &response).await;
+                told += 1;
             }
+            told
         };
-        let ((), ended) = tokio::join!(telling, join_all(handlers));
+        let (told, ended) = tokio::join!(telling, join_all(handlers));
         let panicked: Option<Box<dyn Any + Send>> = ended.into_iter().find_map(Result::err);
         if let Some(panic) = panicked {
             resume_unwind(panic);
         }
+        // Each has heard the first ones, up to where it left.
+        told - heard.iter().map(Heard::get).min().unwrap_or(told)
     }
 }
 
@@ -106,12 +111,11 @@ impl<W> fmt::Debug for Broadcast<'_, W> {
 }
 
 /// Tells all; those who are still there to hear it.
-async fn tell<W: Clone>(tellers: Vec<Sender<Response<W>>>, response: Response<W>) -> Vec<Sender<Response<W>>> {
-    let mut listening = Vec::with_capacity(tellers.len());
-    for teller in tellers {
-        if teller.send_timeout(response.clone(), MAX_DEAF).await.is_ok() {
-            listening.push(teller);
-        }
-    }
-    listening
+async fn tell<W: Clone>(tellers: Vec<Sender<Response<W>>>, response: &Response<W>) -> Vec<Sender<Response<W>>> {
+    // All at once: those who are deaf together are waited for no longer than one of them.
+    let telling = tellers.into_iter().map(async |teller| {
+        let told = teller.send_timeout(response.clone(), MAX_DEAF).await;
+        told.is_ok().then_some(teller)
+    });
+    join_all(telling).await.into_iter().flatten().collect()
 }

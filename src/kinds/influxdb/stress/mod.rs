@@ -144,7 +144,7 @@ pub struct Half<T> {
     pub result: Result<(), Error>,
     /// What all of its responses come to.
     pub totals: Totals,
-    /// How many of these its handler did not hear, as it had left, or had taken nothing for a minute.
+    /// How many of these its handler did not hear: it had left, or had taken nothing for a minute.
     pub unheard: u64,
     /// When it began and ended.
     pub timer: Timer,
@@ -203,8 +203,8 @@ where
     /// Sees to the database; then writes and reads, beside each other, until the generators are at their ends and the
     /// handlers have returned.
     ///
-    /// Each handler gets the responses of its half, as they come, and the half's timer, which stops before the last of
-    /// them was heard. A few responses wait for a handler that is busy; one that can't keep up slows its half. A handler
+    /// Each handler gets the responses of its half, as they come, and the half's timer, which has stopped when there are
+    /// no more of them. A few responses wait for a handler that is busy; one that can't keep up slows its half. A handler
     /// may return early: what comes then is not heard, but [counted](Half::totals); and so is what comes after one has
     /// taken nothing for a minute. A half that is `None` has no responses.
     ///
@@ -274,6 +274,7 @@ async fn half<W: Worked, T>(
 ) -> Half<T> {
     let timer = Timer::start_now();
     let (teller, responses) = response::channel();
+    let heard = responses.heard();
     let working = async {
         let result = work(&teller).await;
         timer.stop();
@@ -281,7 +282,8 @@ async fn half<W: Worked, T>(
         (result, teller.into_totals())
     };
     let listening = AssertUnwindSafe(async { handler(responses, timer.clone()).await }).catch_unwind();
-    let ((result, (totals, unheard)), handled) = tokio::join!(working, listening);
+    let ((result, totals), handled) = tokio::join!(working, listening);
+    let unheard = totals.responses().saturating_sub(heard.get());
     Half { result, totals, unheard, timer, handled: handled.map_err(|_| Error::HandlerPanicked) }
 }
 

@@ -1,12 +1,15 @@
 //! What became of a request, and how a handler hears of it.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Permit, Receiver, Sender};
+use tokio::time::{Instant, timeout_at};
 
 use super::totals::{Totals, Worked};
 use crate::kinds::influxdb::outlet::Fate;
@@ -62,28 +65,38 @@ pub struct Asked {
 ///
 /// It is a [`Stream`], too. Dropping it is to leave: the test goes on unheard.
 #[derive(Debug)]
-pub struct Responses<W>(Receiver<Response<W>>);
+pub struct Responses<W> {
+    told: Receiver<Response<W>>,
+    heard: Heard,
+}
+
+/// How many responses were taken from [`Responses`].
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<AtomicU64>);
 
 /// A client's end of what a handler hears.
 #[derive(Debug)]
 pub struct Teller<W> {
     told: Sender<Response<W>>,
     totals: RefCell<Totals>,
+    /// When room was last found, which the handler makes by taking one.
+    moved: Cell<Instant>,
     /// Whether the handler is told no more.
     is_deaf: Cell<bool>,
-    unheard: Cell<u64>,
 }
 
 /// A teller, and what it is heard by.
 pub fn channel<W>() -> (Teller<W>, Responses<W>) {
     let (told, heard) = pipe();
-    (Teller { told, totals: RefCell::default(), is_deaf: Cell::new(false), unheard: Cell::new(0) }, heard)
+    let teller =
+        Teller { told, totals: RefCell::default(), moved: Cell::new(Instant::now()), is_deaf: Cell::new(false) };
+    (teller, heard)
 }
 
 /// What is heard of what is sent.
 pub fn pipe<W>() -> (Sender<Response<W>>, Responses<W>) {
     let (told, heard) = mpsc::channel(MAX_WAITING);
-    (told, Responses(heard))
+    (told, Responses { told: heard, heard: Heard::default() })
 }
 
 impl<W> Response<W> {
@@ -125,7 +138,25 @@ impl Written {
 impl<W> Responses<W> {
     /// The next one; `None` when there is nothing more to tell. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Response<W>> {
-        self.0.recv().await
+        let response = self.told.recv().await;
+        self.heard.count(response.as_ref());
+        response
+    }
+
+    /// How many are taken, for whoever has given it away.
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+}
+
+impl Heard {
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count<W>(&self, response: Option<&Response<W>>) {
+        self.0.fetch_add(u64::from(response.is_some()), Ordering::Relaxed);
     }
 }
 
@@ -133,7 +164,11 @@ impl<W> Stream for Responses<W> {
     type Item = Response<W>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Response<W>>> {
-        self.0.poll_recv(context)
+        let polled = self.told.poll_recv(context);
+        if let Poll::Ready(response) = &polled {
+            self.heard.count(response.as_ref());
+        }
+        polled
     }
 }
 
@@ -142,14 +177,35 @@ impl<W: Worked> Teller<W> {
     /// for a minute, hears nothing more.
     pub async fn tell(&self, response: Response<W>) {
         self.totals.borrow_mut().add(&response);
-        if self.is_deaf.get() || self.told.send_timeout(response, MAX_DEAF).await.is_err() {
-            self.is_deaf.set(true);
-            self.unheard.set(self.unheard.get() + 1);
+        if self.is_deaf.get() {
+            return;
+        }
+        match self.room().await {
+            Some(room) => {
+                self.moved.set(Instant::now());
+                room.send(response);
+            }
+            None => self.is_deaf.set(true),
         }
     }
 
-    /// What was told, all in all, and how many responses the handler did not hear.
-    pub(super) fn into_totals(self) -> (Totals, u64) {
-        (self.totals.into_inner(), self.unheard.get())
+    /// Room for a response; `None` where the handler makes none any more.
+    async fn room(&self) -> Option<Permit<'_, Response<W>>> {
+        // Its turn stays its own, as many may be waiting: each of them longer than the handler needs for one.
+        let mut room = pin!(self.told.reserve());
+        loop {
+            let moved = self.moved.get();
+            match timeout_at(moved + MAX_DEAF, &mut room).await {
+                Ok(room) => return room.ok(),
+                Err(_) if self.moved.get() == moved => return None,
+                // Another one has found room meanwhile.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What was told, all in all.
+    pub(super) fn into_totals(self) -> Totals {
+        self.totals.into_inner()
     }
 }

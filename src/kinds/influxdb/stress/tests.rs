@@ -6,6 +6,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::kinds::influxdb::outlet::Fate;
 use crate::kinds::influxdb::settings::Server;
@@ -124,7 +126,7 @@ async fn a_batch_that_failed_is_sent_again_unchanged_half_a_second_later_each_ti
     let says = |batch: &Batch| if batch.number() == 1 && batch.attempt() < 4 { Fate::Undone } else { done(batch) };
     let client = Pretending::new(10, 1, says);
     let sent = Rc::clone(&client.sent);
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     let mut test = StressTest::new().writer(Writer::new(counting(25), client));
     let ended = test.start(count, count).await.unwrap();
     ended.write.result.unwrap();
@@ -175,7 +177,7 @@ async fn rejected_points_are_told_and_not_sent_again() {
 async fn a_batch_interval_lies_between_the_batches_of_a_place() {
     let mut client = Pretending::new(1, 2, done);
     client.batching.interval = Duration::from_secs(10);
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     let mut test = StressTest::new().writer(Writer::new(counting(6), client));
     let ended = test.start(count, count).await.unwrap();
     assert_eq!(ended.write.totals.points(), 6);
@@ -216,7 +218,7 @@ async fn a_handler_that_panics_or_leaves_changes_nothing_about_the_result() {
     let leaves = async |mut responses: Responses<Written>, _| responses.next().await.unwrap().work.points;
     let ended = test().start(leaves, count).await.unwrap();
     assert_eq!((ended.write.handled.unwrap(), ended.write.totals.points()), (10, 100_000));
-    assert!(ended.write.unheard > 9_000);
+    assert_eq!(ended.write.unheard, 9_999);
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,6 +258,22 @@ async fn a_slow_handler_slows_its_half_and_loses_nothing() {
     };
     let ended = test.start(slow, count).await.unwrap();
     assert_eq!((ended.write.handled.unwrap(), ended.write.totals.points()), (2000, 2000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_seven_seconds_a_response_is_not_deaf_to_ten_at_once() {
+    let client = Pretending::new(1, 10, done);
+    let mut test = StressTest::new().writer(Writer::new(counting(400), client));
+    let slow = async |mut responses: Responses<Written>, _timer| {
+        let mut heard = 0;
+        while responses.next().await.is_some() {
+            heard += 1;
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
+        heard
+    };
+    let ended = test.start(slow, count).await.unwrap();
+    assert_eq!((ended.write.handled.unwrap(), ended.write.unheard), (400, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,6 +317,60 @@ async fn all_handlers_of_a_broadcast_hear_all_whatever_one_of_them_does() {
         let ended = test.start(async |responses, timer| handlers.handle(responses, timer).await, count).await.unwrap();
         ended.write.handled.unwrap();
         assert_eq!(ended.write.totals.points(), 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_deaf_handlers_of_a_broadcast_keep_nothing_from_the_others() {
+    let deaf = async |responses: Responses<Written>, timer: Timer| {
+        while timer.end().is_none() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        count(responses, timer).await
+    };
+    let heard = Cell::new(0);
+    let handlers = Broadcast::new()
+        .register(deaf)
+        .register(deaf)
+        .register(deaf)
+        .register(async |responses, timer| heard.set(count(responses, timer).await));
+    let mut test = StressTest::new().writer(Writer::new(counting(1000), Pretending::new(1, 2, done)));
+    let ended = test.start(async |responses, timer| handlers.handle(responses, timer).await, count).await.unwrap();
+    assert_eq!((heard.get(), ended.write.unheard), (1000, 0));
+    // What had found room is heard by them afterwards.
+    assert_eq!(ended.write.handled.unwrap(), 1000 - 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_gives_up_before_it_is_deaf_and_what_it_does_not_hear_is_counted() {
+    // For how long its database is away; how many points are written of 3000 responses (or else given up), and how many
+    // of those aren't heard.
+    for (away, expect) in [(0, (Ok(3000), 0)), (10, (Ok(3000), 0)), (40, (Err(1000), 2000)), (7200, (Err(1000), 2000))]
+    {
+        let test = || StressTest::new().writer(Writer::new(counting(3000), Pretending::new(1, 10, done)));
+        let report = async |responses: Responses<Written>, _timer| {
+            let begin = Instant::now();
+            let says = move |batch: &Batch| if begin.elapsed().as_secs() < away { Fate::Undone } else { done(batch) };
+            match report::write(&Pretending::new(1, 1, says), "", responses).await {
+                Ok(totals) => Ok(totals.points()),
+                Err(Error::GaveUp { points, .. }) => Err(points),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let begin = Instant::now();
+        let ended = test().start(report, count).await.unwrap().write;
+        assert_eq!((ended.handled.unwrap(), ended.unheard), expect, "{away}");
+
+        let (written, heard) = (Cell::new(Ok(0)), Cell::new(0));
+        let handlers = Broadcast::new()
+            .register(async |responses, timer| written.set(report(responses, timer).await))
+            .register(async |responses, timer| heard.set(count(responses, timer).await));
+        let ended = test().start(async |responses, timer| handlers.handle(responses, timer).await, count).await;
+        let ended = ended.unwrap().write;
+        assert_eq!((written.get(), ended.handled.unwrap()), expect, "{away}");
+        assert_eq!((heard.get(), ended.unheard), (3000, 0));
+        // Neither has kept the writer for long.
+        assert!(begin.elapsed() < 2 * broadcast::MAX_DEAF, "{away}");
     }
 }
 
