@@ -284,7 +284,7 @@ async fn send_some<C: InfluxClient + ?Sized>(
         buffer = Vec::from(batch.lines);
         // A client that never waits must not keep the thread.
         tokio::task::yield_now().await;
-        if !batching.interval.is_zero() {
+        if !batching.interval.is_zero() && !points.is_dry() {
             sleep(batching.interval).await;
         }
     }

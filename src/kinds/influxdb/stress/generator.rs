@@ -110,6 +110,11 @@ impl<'a> PointSource<'a> {
         count
     }
 
+    /// Whether there are known to be none left.
+    pub(super) fn is_dry(&self) -> bool {
+        self.is_dry.get()
+    }
+
     /// The newest time stamp of the points that were generated, in nanoseconds since 1970.
     pub fn time(&self) -> i64 {
         self.generator.borrow().time()

@@ -26,6 +26,7 @@ mod totals;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 pub use broadcast::Broadcast;
 pub use client::{BasicClient, Batch, Batching, InfluxClient};
@@ -146,7 +147,7 @@ pub struct Half<T> {
     pub totals: Totals,
     /// How many of these its handler did not hear: it had left, or had taken nothing for a minute.
     pub unheard: u64,
-    /// When it began and ended.
+    /// From when it began to when its last response was there.
     pub timer: Timer,
     /// What its handler gave back; [`Error::HandlerPanicked`] where it panicked.
     pub handled: Result<T, Error>,
@@ -277,9 +278,11 @@ async fn half<W: Worked, T>(
     let heard = responses.heard();
     let working = async {
         let result = work(&teller).await;
-        timer.stop();
-        // The handler hears that nothing more comes, as the teller is gone.
-        (result, teller.into_totals())
+        // The handler hears that nothing more comes, as the teller is gone after this.
+        let (totals, last) = teller.into_totals();
+        // What came after the last response was a rest, or a wait for the handler.
+        timer.stop_at(last.unwrap_or_else(Instant::now));
+        (result, totals)
     };
     let listening = AssertUnwindSafe(async { handler(responses, timer.clone()).await }).catch_unwind();
     let ((result, totals), handled) = tokio::join!(working, listening);

@@ -67,6 +67,11 @@ impl<'a> QuerySource<'a> {
         self.is_dry.set(query.is_none());
         query
     }
+
+    /// Whether there are known to be none left.
+    pub(super) fn is_dry(&self) -> bool {
+        self.is_dry.get()
+    }
 }
 
 impl fmt::Debug for QuerySource<'_> {

@@ -79,6 +79,8 @@ pub struct Heard(Arc<AtomicU64>);
 pub struct Teller<W> {
     told: Sender<Response<W>>,
     totals: RefCell<Totals>,
+    /// When the last response was there.
+    last: Cell<Option<Instant>>,
     /// When room was last found, which the handler makes by taking one.
     moved: Cell<Instant>,
     /// Whether the handler is told no more.
@@ -88,8 +90,13 @@ pub struct Teller<W> {
 /// A teller, and what it is heard by.
 pub fn channel<W>() -> (Teller<W>, Responses<W>) {
     let (told, heard) = pipe();
-    let teller =
-        Teller { told, totals: RefCell::default(), moved: Cell::new(Instant::now()), is_deaf: Cell::new(false) };
+    let teller = Teller {
+        told,
+        totals: RefCell::default(),
+        last: Cell::new(None),
+        moved: Cell::new(Instant::now()),
+        is_deaf: Cell::new(false),
+    };
     (teller, heard)
 }
 
@@ -176,6 +183,7 @@ impl<W: Worked> Teller<W> {
     /// Counts a response, and tells the handler of it as soon as there is room; one that has left, or has taken nothing
     /// for a minute, hears nothing more.
     pub async fn tell(&self, response: Response<W>) {
+        self.last.set(Some(Instant::now()));
         self.totals.borrow_mut().add(&response);
         if self.is_deaf.get() {
             return;
@@ -204,8 +212,8 @@ impl<W: Worked> Teller<W> {
         }
     }
 
-    /// What was told, all in all.
-    pub(super) fn into_totals(self) -> Totals {
-        self.totals.into_inner()
+    /// What was told, all in all, and when the last of it was there.
+    pub(super) fn into_totals(self) -> (Totals, Option<Instant>) {
+        (self.totals.into_inner(), self.last.get())
     }
 }

@@ -6,8 +6,6 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::*;
 use crate::kinds::influxdb::outlet::Fate;
 use crate::kinds::influxdb::settings::Server;
@@ -181,7 +179,24 @@ async fn a_batch_interval_lies_between_the_batches_of_a_place() {
     let mut test = StressTest::new().writer(Writer::new(counting(6), client));
     let ended = test.start(count, count).await.unwrap();
     assert_eq!(ended.write.totals.points(), 6);
-    assert_eq!(begin.elapsed().as_secs(), 30);
+    // Only after that is it known that there are no more points.
+    assert_eq!((ended.write.timer.elapsed().as_secs(), begin.elapsed().as_secs()), (20, 30));
+
+    let mut client = Pretending::new(2, 2, done);
+    client.batching.interval = Duration::from_secs(10);
+    let begin = Instant::now();
+    let mut test = StressTest::new().writer(Writer::new(counting(11), client));
+    let ended = test.start(count, count).await.unwrap();
+    assert_eq!((ended.write.totals.points(), ended.write.totals.responses()), (11, 6));
+    // The last batch isn't a whole one.
+    assert_eq!((ended.write.timer.elapsed().as_secs(), begin.elapsed().as_secs()), (20, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_interval_lies_between_the_queries_of_a_place() {
+    let mut test = StressTest::new().reader(Reader::new(BasicQuery::new("%v", 5), Mute(Rc::default())));
+    let ended = test.start(count, count).await.unwrap();
+    assert_eq!((ended.read.handled.unwrap(), ended.read.timer.elapsed().as_millis()), (5, 400));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::time;
+
 /// Tells how long something takes. Clones are one.
 ///
 /// ```
@@ -22,12 +24,17 @@ pub struct Timer {
 impl Timer {
     /// One that runs from now on.
     pub fn start_now() -> Self {
-        Self { start: Instant::now(), end: Arc::default() }
+        Self { start: now(), end: Arc::default() }
     }
 
     /// Stops it; one that was stopped stays so.
     pub fn stop(&self) {
-        self.end.get_or_init(Instant::now);
+        self.end.get_or_init(now);
+    }
+
+    /// Stops it as of a moment that is over.
+    pub(super) fn stop_at(&self, end: time::Instant) {
+        self.end.get_or_init(|| end.into_std());
     }
 
     /// When it was started.
@@ -42,6 +49,11 @@ impl Timer {
 
     /// From its start to its end; to the present while it runs.
     pub fn elapsed(&self) -> Duration {
-        self.end().unwrap_or_else(Instant::now).saturating_duration_since(self.start)
+        self.end().unwrap_or_else(now).saturating_duration_since(self.start)
     }
+}
+
+/// The present, as the runtime's clock has it.
+fn now() -> Instant {
+    time::Instant::now().into_std()
 }
