@@ -1,7 +1,8 @@
 //! `kind = "influxdb"`: POSTs a batch as lines to InfluxDB's `/write`, or to `/api/v2/write`.
 //!
-//! The answer's status decides, as for `http`; of what was set aside the
-//! server's own words are kept. Of a partial write (400) it has taken all lines
+//! The answer's status decides, as for `http`, but where the server's own words
+//! tell of a full disk: that is worth another try, whatever the status. Of what
+//! was set aside they are kept. Of a partial write (400) it has taken all lines
 //! but those it names, and would refuse them again: that is final. A point that
 //! is sent again lands where it was.
 
@@ -23,6 +24,7 @@ use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, dotted};
 use crate::fault::quote_most;
 use crate::keys::Keys;
+use crate::line_protocol::is_disk_full;
 use crate::summary::Summary;
 use points::Points;
 
@@ -161,12 +163,16 @@ fn compressed(body: &str) -> Vec<u8> {
 
 fn judge(response: Response, occasion: Occasion) -> Result<(), Refusal> {
     let status = response.status();
-    let refusal = match client::judge(status) {
-        Verdict::Taken => return Ok(()),
-        Verdict::Retry => Refusal::Retry,
-        Verdict::Final => Refusal::Final,
+    let verdict = client::judge(status);
+    if verdict == Verdict::Taken {
+        return Ok(());
+    }
+    let answer = answer(response, occasion);
+    let refusal = match verdict == Verdict::Retry || is_disk_full(answer.as_bytes()) {
+        true => Refusal::Retry,
+        false => Refusal::Final,
     };
-    Err(refusal(match words(&answer(response, occasion)) {
+    Err(refusal(match words(&answer) {
         words if words.is_empty() => anyhow!("it answered {status}"),
         words => anyhow!("it answered {status}: {}", quote_most(&words, MAX_WORDS)),
     }))
@@ -370,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_and_the_servers_words_are_kept() {
+    fn the_status_and_a_full_disk_decide_and_the_servers_words_are_kept() {
         #[track_caller]
         fn check(status: &str, body: &str, expect: &str) {
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -385,6 +391,17 @@ mod tests {
             "400 Bad Request",
             "{\"error\":\"partial write: points beyond retention policy dropped=3\"}\n",
             "final: it answered 400 Bad Request: \"partial write: points beyond retention policy dropped=3\"",
+        );
+        let full = "\"partial write: open /data/1/index: no space left on device dropped=3\"";
+        check(
+            "400 Bad Request",
+            &format!("{{\"error\":{full}}}\n"),
+            &format!("retry: it answered 400 Bad Request: {full}"),
+        );
+        check(
+            "422 Unprocessable Entity",
+            &format!("{{\"code\":\"unprocessable entity\",\"message\":{full}}}"),
+            &format!("retry: it answered 422 Unprocessable Entity: {full}"),
         );
         check(
             "401 Unauthorized",
