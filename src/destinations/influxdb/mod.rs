@@ -9,13 +9,11 @@
 mod line;
 mod points;
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use anyhow::{Error, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use reqwest::Url;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -24,7 +22,7 @@ use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, dotted};
 use crate::fault::quote_most;
 use crate::keys::Keys;
-use crate::line_protocol::is_disk_full;
+use crate::line_protocol::{gzipped, is_disk_full};
 use crate::summary::Summary;
 use points::Points;
 
@@ -106,7 +104,7 @@ impl Influxdb {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let request = match self.gzip {
-            true => request.header(CONTENT_ENCODING, "gzip").body(compressed(&body)),
+            true => request.header(CONTENT_ENCODING, "gzip").body(gzipped(body.as_bytes())),
             false => request.body(body),
         };
         match request.send() {
@@ -154,11 +152,6 @@ fn bodies(lines: impl Iterator<Item = String>) -> Vec<String> {
         count += 1;
     }
     bodies
-}
-
-fn compressed(body: &str) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body.as_bytes()).and_then(|()| encoder.finish()).expect("a Vec takes whatever is written to it")
 }
 
 fn judge(response: Response, occasion: Occasion) -> Result<(), Refusal> {
@@ -286,6 +279,7 @@ fn parse_name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
     use std::path::Path;
     use std::sync::mpsc;
