@@ -70,7 +70,7 @@
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
-//! - what a kind and a destination have in common: `line_protocol`, InfluxDB's
+//! - what a kind and a destination have in common: `line_protocol`, InfluxDB's, and `credentials`, who asks over HTTP
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; and `hostname`
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
@@ -91,6 +91,7 @@ pub mod asked;
 pub mod backlog;
 pub mod connections;
 pub mod courier;
+mod credentials;
 pub mod ctl;
 pub mod destinations;
 pub mod engine;

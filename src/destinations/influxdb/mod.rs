@@ -12,14 +12,13 @@ mod points;
 use std::io::Read;
 
 use anyhow::{Error, anyhow};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::Url;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 
 use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, dotted};
+use crate::credentials;
 use crate::fault::quote_most;
 use crate::keys::Keys;
 use crate::line_protocol::{gzipped, is_disk_full};
@@ -65,7 +64,7 @@ pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dy
     let right = "a URL as in http://influx.example.com:8086, without a user, a query or a fragment";
     let url = keys.parsed("url", right, parse_base);
     let api = read_api(keys);
-    let authorization = read_authorization(keys);
+    let authorization = credentials::user_or_token(keys);
     let gzip = keys.boolean("gzip").unwrap_or(true);
     let tags = read_tags(keys);
     let url = keys.required("url", url)?;
@@ -224,32 +223,6 @@ fn read_api(keys: &mut Keys<'_>) -> Option<Api> {
             None
         }
     }
-}
-
-/// The header that `user` and `password_file`, or `token_file`, stand for.
-fn read_authorization(keys: &mut Keys<'_>) -> Option<HeaderValue> {
-    let [has_user, has_password, has_token] = ["user", "password_file", "token_file"].map(|key| keys.has(key));
-    let right = "a name of 1 to 256 bytes without a colon or control characters";
-    let user = keys.parsed("user", right, |text| parse_name(text).filter(|name| !name.contains(':')));
-    let password = keys.secret("password_file");
-    let token = keys.secret("token_file");
-    if has_token && (has_user || has_password) {
-        keys.refuse_key("token_file", "\"token_file\" beside \"user\" or \"password_file\"", "one of both ways");
-        return None;
-    }
-    let bytes = match has_user || has_password {
-        true => {
-            let user = keys.required("user", user);
-            // What is in the file may be faulted, which doesn't name the key.
-            let password = if has_password { password } else { keys.required("password_file", password) };
-            let pair = [user?.as_bytes(), b":", password?.as_slice()].concat();
-            format!("Basic {}", BASE64.encode(pair)).into_bytes()
-        }
-        false => [b"Token ", token?.as_slice()].concat(),
-    };
-    let mut header = HeaderValue::from_bytes(&bytes).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }
 
 /// The tags of every point beside its own.
@@ -526,16 +499,16 @@ mod tests {
             &v1("consistency = \"most\""),
             &["x.toml:4:15: \"consistency\" can't be this string: \"any\" or \"one\" or \"quorum\" or \"all\""],
         );
-        check(&v1("user = \"me\""), &["x.toml: no key \"password_file\": it can't be left out"]);
-        check(&v1("password_file = \"password\""), &["x.toml: no key \"user\": it can't be left out"]);
+        check(&v1("user = \"me\""), &["x.toml:4:8: \"user\" without \"password_file\": both of them"]);
+        check(&v1("password_file = \"password\""), &["x.toml:4:17: \"password_file\" without \"user\": both of them"]);
         check(
             &v1("user = \"me\"\npassword_file = \"none\""),
             &["x.toml:5:17: the file \"password_file\" names does not exist: a file was expected here"],
         );
         check(
             &v1("user = \"a:b\"\npassword_file = \"password\""),
-            &["x.toml:4:8: \"user\" can't be this string: a name of 1 to 256 bytes without a colon or control \
-               characters"],
+            &["x.toml:4:8: \"user\" can't be this string: a user's name of 1 to 256 bytes, without a colon or \
+               control characters"],
         );
         check(
             &v1("user = \"me\"\npassword_file = \"password\"\ntoken_file = \"token\""),
