@@ -70,6 +70,7 @@
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
+//! - what a kind and a destination have in common: `line_protocol`, InfluxDB's, and `credentials`, who asks over HTTP
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; and `hostname`
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
@@ -90,6 +91,7 @@ pub mod asked;
 pub mod backlog;
 pub mod connections;
 pub mod courier;
+mod credentials;
 pub mod ctl;
 pub mod destinations;
 pub mod engine;
@@ -106,6 +108,7 @@ pub mod keys;
 pub mod kinds;
 pub mod label;
 pub mod latency;
+mod line_protocol;
 pub mod logging;
 pub mod marks;
 pub mod minute;

@@ -11,6 +11,7 @@ use reqwest::{StatusCode, Url};
 
 use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, json};
+use crate::credentials;
 use crate::keys::Keys;
 use crate::summary::Summary;
 
@@ -26,7 +27,7 @@ struct Http {
 /// Reads `url` and `bearer_file`.
 pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dyn Destination>> {
     let url = keys.parsed("url", "a URL that begins with http:// or https://", parse_url);
-    let authorization = read_bearer(keys);
+    let authorization = credentials::bearer(keys);
     let url = keys.required("url", url)?;
     Some(Box::new(Http { url, authorization, prefix, client: None }))
 }
@@ -57,14 +58,6 @@ fn judge(status: StatusCode) -> Result<(), Refusal> {
         Verdict::Retry => Err(Refusal::Retry(error)),
         Verdict::Final => Err(Refusal::Final(error)),
     }
-}
-
-/// The header that `bearer_file` stands for.
-fn read_bearer(keys: &mut Keys<'_>) -> Option<HeaderValue> {
-    let token = keys.secret("bearer_file")?;
-    let mut header = HeaderValue::from_bytes(&[b"Bearer ", token.as_slice()].concat()).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }
 
 #[cfg(test)]

@@ -178,6 +178,36 @@ fn what_is_refused_for_good_is_set_aside_with_the_servers_words() {
 }
 
 #[test]
+fn a_full_disk_keeps_what_would_be_a_new_series_for_later() {
+    let nginx = Nginx::start();
+    let mut influx = Influx::with(Options { disk: Some(16 << 20), ..Options::default() });
+    influx.create("lab");
+    // What it is to take then goes into a shard that is there.
+    let clock = Clock::at(57.0);
+    assert_eq!(influx.write("lab", &format!("other ok=1 {}000000000", clock.epoch())).0, 204);
+    influx.fill_disk();
+    // What room is left in pages that it has already is for series of others.
+    let others: String = (0..5000).map(|n| format!("other,n={n} ok=1 {}000000000\n", clock.epoch())).collect();
+    let (status, words) = influx.write("lab", &others);
+    assert!(status == 400 && words.contains("no space left on device"), "{status} {words}");
+    let sandbox = hasty(&nginx.url("/a"), "a|front|100|influx,out");
+    destination(&sandbox, "influx", &influx, "");
+    let ended = sandbox.start(&clock).wait(seconds(SHORT));
+    ended.expect_code(0);
+    assert!(ended.stderr.contains("it answered 400 Bad Request"), "{}", ended.stderr);
+    assert_eq!(spooled(&sandbox, "rejected"), Vec::<PathBuf>::new());
+    assert_eq!(spooled(&sandbox, "new").len(), 1);
+
+    // Its disk is as long-lived as itself.
+    influx.kill();
+    influx.start_again();
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(SHORT);
+    assert_eq!(held(&influx, "lab", "a", "ok"), told(&sandbox, "a", |summary| summary["ok"].clone()));
+    assert_eq!(influx.number("lab", "SELECT sum(ok) FROM canihaz"), 200.0);
+    assert_eq!(spooled(&sandbox, "new"), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_conflict_of_types_is_set_aside_and_the_other_points_are_taken() {
     let nginx = Nginx::start();
     let influx = Influx::start();

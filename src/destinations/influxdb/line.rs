@@ -1,9 +1,8 @@
 //! A line of InfluxDB's protocol: `MEASUREMENT,TAG=VALUE FIELD=VALUE NANOSECONDS`.
-//!
-//! What a name can't hold is `_`: a control character, and a backslash that a
-//! reader would take for an escape, as InfluxDB knows none for the backslash.
 
 use std::fmt::Write as _;
+
+use crate::line_protocol;
 
 /// A line that fields are added to.
 #[derive(Debug)]
@@ -17,10 +16,10 @@ impl Line {
     /// One with its tags, in the order of their names, which is what InfluxDB takes fastest; one whose value is empty
     /// is left out.
     pub(super) fn new(measurement: &str, mut tags: Vec<(&str, &str)>) -> Self {
-        let mut text = escaped(measurement, ", ");
+        let mut text = line_protocol::measurement(measurement);
         tags.sort_unstable();
         for (name, value) in tags.into_iter().filter(|(_, value)| !value.is_empty()) {
-            let _ = write!(text, ",{}={}", escaped(name, ", ="), escaped(value, ", ="));
+            let _ = write!(text, ",{}={}", line_protocol::key(name), line_protocol::key(value));
         }
         Self { text, separator: ' ' }
     }
@@ -52,25 +51,9 @@ impl Line {
     }
 
     fn field(&mut self, name: &str) {
-        let _ = write!(self.text, "{}{}=", self.separator, escaped(name, ", ="));
+        let _ = write!(self.text, "{}{}=", self.separator, line_protocol::key(name));
         self.separator = ',';
     }
-}
-
-/// `text` with a backslash before each character that is `special`.
-fn escaped(text: &str, special: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let next = characters.peek();
-        match c {
-            _ if special.contains(c) => escaped.extend(['\\', c]),
-            '\\' if next.is_none_or(|next| *next == '\\' || special.contains(*next)) => escaped.push('_'),
-            _ if c.is_control() => escaped.push('_'),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -78,34 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_escaped_so_that_every_reader_reads_them_alike() {
-        #[track_caller]
-        fn check(value: &str, expect: &str) {
-            let mut line = Line::new("m", vec![("t", value)]);
-            line.whole("f", 1);
-            assert_eq!(line.at(7), format!("m{expect} f=1i 7\n"));
-        }
-        check("plain-1_a.b", ",t=plain-1_a.b");
-        check("two words", ",t=two\\ words");
-        check("a,b", ",t=a\\,b");
-        check("a=b", ",t=a\\=b");
-        check("say \"so\"", ",t=say\\ \"so\"");
-        check("it's ü", ",t=it's\\ ü");
-        check("C:\\new", ",t=C:\\new");
-        check("C:\\", ",t=C:_");
-        check("a\\ b", ",t=a_\\ b");
-        check("a\\\\b", ",t=a_\\b");
-        check("a\\,", ",t=a_\\,");
-        check("a\nb\tc\r\u{7f}", ",t=a_b_c__");
-        check("", "");
-        check(" ", ",t=\\ ");
-    }
-
-    #[test]
-    fn names_are_escaped_too() {
-        let mut line = Line::new("a measure,ment=x", vec![("the key=1", "v")]);
+    fn names_are_escaped_each_as_what_it_is() {
+        let mut line = Line::new("a measure,ment=x", vec![("the key=1", "a value,2"), ("empty", "")]);
         line.whole("a field,b=c", 2);
-        assert_eq!(line.at(0), "a\\ measure\\,ment=x,the\\ key\\=1=v a\\ field\\,b\\=c=2i 0\n");
+        assert_eq!(line.at(0), "a\\ measure\\,ment=x,the\\ key\\=1=a\\ value\\,2 a\\ field\\,b\\=c=2i 0\n");
     }
 
     #[test]

@@ -1,28 +1,27 @@
 //! `kind = "influxdb"`: POSTs a batch as lines to InfluxDB's `/write`, or to `/api/v2/write`.
 //!
-//! The answer's status decides, as for `http`; of what was set aside the
-//! server's own words are kept. Of a partial write (400) it has taken all lines
+//! The answer's status decides, as for `http`, but where the server's own words
+//! tell of a full disk: that is worth another try, whatever the status. Of what
+//! was set aside they are kept. Of a partial write (400) it has taken all lines
 //! but those it names, and would refuse them again: that is final. A point that
 //! is sent again lands where it was.
 
 mod line;
 mod points;
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use anyhow::{Error, anyhow};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use reqwest::Url;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 
 use super::client::{self, Verdict, client, parse_url};
 use super::{Destination, Occasion, Refusal, dotted};
+use crate::credentials;
 use crate::fault::quote_most;
 use crate::keys::Keys;
+use crate::line_protocol::{gzipped, is_disk_full};
 use crate::summary::Summary;
 use points::Points;
 
@@ -65,7 +64,7 @@ pub(super) fn read(keys: &mut Keys<'_>, prefix: Option<String>) -> Option<Box<dy
     let right = "a URL as in http://influx.example.com:8086, without a user, a query or a fragment";
     let url = keys.parsed("url", right, parse_base);
     let api = read_api(keys);
-    let authorization = read_authorization(keys);
+    let authorization = credentials::user_or_token(keys);
     let gzip = keys.boolean("gzip").unwrap_or(true);
     let tags = read_tags(keys);
     let url = keys.required("url", url)?;
@@ -104,7 +103,7 @@ impl Influxdb {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let request = match self.gzip {
-            true => request.header(CONTENT_ENCODING, "gzip").body(compressed(&body)),
+            true => request.header(CONTENT_ENCODING, "gzip").body(gzipped(body.as_bytes())),
             false => request.body(body),
         };
         match request.send() {
@@ -154,19 +153,18 @@ fn bodies(lines: impl Iterator<Item = String>) -> Vec<String> {
     bodies
 }
 
-fn compressed(body: &str) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body.as_bytes()).and_then(|()| encoder.finish()).expect("a Vec takes whatever is written to it")
-}
-
 fn judge(response: Response, occasion: Occasion) -> Result<(), Refusal> {
     let status = response.status();
-    let refusal = match client::judge(status) {
-        Verdict::Taken => return Ok(()),
-        Verdict::Retry => Refusal::Retry,
-        Verdict::Final => Refusal::Final,
+    let verdict = client::judge(status);
+    if verdict == Verdict::Taken {
+        return Ok(());
+    }
+    let answer = answer(response, occasion);
+    let refusal = match verdict == Verdict::Retry || is_disk_full(answer.as_bytes()) {
+        true => Refusal::Retry,
+        false => Refusal::Final,
     };
-    Err(refusal(match words(&answer(response, occasion)) {
+    Err(refusal(match words(&answer) {
         words if words.is_empty() => anyhow!("it answered {status}"),
         words => anyhow!("it answered {status}: {}", quote_most(&words, MAX_WORDS)),
     }))
@@ -227,32 +225,6 @@ fn read_api(keys: &mut Keys<'_>) -> Option<Api> {
     }
 }
 
-/// The header that `user` and `password_file`, or `token_file`, stand for.
-fn read_authorization(keys: &mut Keys<'_>) -> Option<HeaderValue> {
-    let [has_user, has_password, has_token] = ["user", "password_file", "token_file"].map(|key| keys.has(key));
-    let right = "a name of 1 to 256 bytes without a colon or control characters";
-    let user = keys.parsed("user", right, |text| parse_name(text).filter(|name| !name.contains(':')));
-    let password = keys.secret("password_file");
-    let token = keys.secret("token_file");
-    if has_token && (has_user || has_password) {
-        keys.refuse_key("token_file", "\"token_file\" beside \"user\" or \"password_file\"", "one of both ways");
-        return None;
-    }
-    let bytes = match has_user || has_password {
-        true => {
-            let user = keys.required("user", user);
-            // What is in the file may be faulted, which doesn't name the key.
-            let password = if has_password { password } else { keys.required("password_file", password) };
-            let pair = [user?.as_bytes(), b":", password?.as_slice()].concat();
-            format!("Basic {}", BASE64.encode(pair)).into_bytes()
-        }
-        false => [b"Token ", token?.as_slice()].concat(),
-    };
-    let mut header = HeaderValue::from_bytes(&bytes).ok()?;
-    header.set_sensitive(true);
-    Some(header)
-}
-
 /// The tags of every point beside its own.
 fn read_tags(keys: &mut Keys<'_>) -> Vec<(String, String)> {
     let tags = keys.texts("tags").unwrap_or_default();
@@ -280,6 +252,7 @@ fn parse_name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
     use std::path::Path;
     use std::sync::mpsc;
@@ -370,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_and_the_servers_words_are_kept() {
+    fn the_status_and_a_full_disk_decide_and_the_servers_words_are_kept() {
         #[track_caller]
         fn check(status: &str, body: &str, expect: &str) {
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -385,6 +358,17 @@ mod tests {
             "400 Bad Request",
             "{\"error\":\"partial write: points beyond retention policy dropped=3\"}\n",
             "final: it answered 400 Bad Request: \"partial write: points beyond retention policy dropped=3\"",
+        );
+        let full = "\"partial write: open /data/1/index: no space left on device dropped=3\"";
+        check(
+            "400 Bad Request",
+            &format!("{{\"error\":{full}}}\n"),
+            &format!("retry: it answered 400 Bad Request: {full}"),
+        );
+        check(
+            "422 Unprocessable Entity",
+            &format!("{{\"code\":\"unprocessable entity\",\"message\":{full}}}"),
+            &format!("retry: it answered 422 Unprocessable Entity: {full}"),
         );
         check(
             "401 Unauthorized",
@@ -515,16 +499,16 @@ mod tests {
             &v1("consistency = \"most\""),
             &["x.toml:4:15: \"consistency\" can't be this string: \"any\" or \"one\" or \"quorum\" or \"all\""],
         );
-        check(&v1("user = \"me\""), &["x.toml: no key \"password_file\": it can't be left out"]);
-        check(&v1("password_file = \"password\""), &["x.toml: no key \"user\": it can't be left out"]);
+        check(&v1("user = \"me\""), &["x.toml:4:8: \"user\" without \"password_file\": both of them"]);
+        check(&v1("password_file = \"password\""), &["x.toml:4:17: \"password_file\" without \"user\": both of them"]);
         check(
             &v1("user = \"me\"\npassword_file = \"none\""),
             &["x.toml:5:17: the file \"password_file\" names does not exist: a file was expected here"],
         );
         check(
             &v1("user = \"a:b\"\npassword_file = \"password\""),
-            &["x.toml:4:8: \"user\" can't be this string: a name of 1 to 256 bytes without a colon or control \
-               characters"],
+            &["x.toml:4:8: \"user\" can't be this string: a user's name of 1 to 256 bytes, without a colon or \
+               control characters"],
         );
         check(
             &v1("user = \"me\"\npassword_file = \"password\"\ntoken_file = \"token\""),

@@ -3,7 +3,6 @@
 //! What the kinds that hit over a network share. What is said over a connection
 //! is theirs; how many bytes that takes, and when they come, is counted here.
 
-mod basic;
 mod host;
 mod names;
 mod pool;
@@ -30,7 +29,6 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-pub use basic::{basic, basic_header, secret_header};
 pub use host::Host;
 pub use pool::{Idle, Pool};
 pub use settings::{Settings, Way, socket_path};

@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::basic::basic;
 use super::host::Host;
+use crate::credentials;
 use crate::keys::Keys;
 use crate::page::Key;
 use crate::target::{Failure, Reason};
@@ -42,7 +42,7 @@ impl Proxy {
     /// Reads the keys `proxy` and `proxy_basic`.
     pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let place = keys.parsed("proxy", RIGHT, parse);
-        let authorization = basic(keys, "proxy_basic");
+        let authorization = credentials::basic(keys, "proxy_basic");
         if authorization.is_some() && place.is_none() && keys.is_sound() {
             keys.refuse_key("proxy_basic", "\"proxy_basic\" without \"proxy\"", "both of them, or none");
         }

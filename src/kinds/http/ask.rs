@@ -18,9 +18,10 @@ use super::template::{Columns, Place, Template, Wrong};
 use super::turns::MAX_WEIGHT;
 use super::url::Url;
 use super::values::Value;
+use crate::credentials;
 use crate::fault::quote;
 use crate::keys::Keys;
-use crate::kinds::dial::{self, Host};
+use crate::kinds::dial::Host;
 use crate::page::Key;
 
 /// How canihaz calls itself.
@@ -327,15 +328,14 @@ fn body(keys: &mut Keys<'_>, columns: Columns<'_>) -> Option<Template> {
 
 /// The header `Authorization`, where the table has `basic` or `bearer_file`.
 fn authorization(keys: &mut Keys<'_>, headers: &HeaderMap<Template>) -> Option<Vec<u8>> {
-    let basic = dial::basic(keys, "basic").map(|basic| basic.as_bytes().to_vec());
-    let bearer = keys.secret("bearer_file").map(|token| [b"Bearer ", token.as_slice()].concat());
+    let basic = credentials::basic(keys, "basic");
+    let bearer = credentials::bearer(keys);
     let ways = [basic.is_some(), bearer.is_some(), headers.contains_key(AUTHORIZATION)];
     if ways.into_iter().filter(|way| *way).count() > 1 {
         let key = if basic.is_some() { "basic" } else { "bearer_file" };
         keys.refuse_key(key, "two of \"basic\", \"bearer_file\" and the header Authorization", "one of them");
     }
-    // What a secret may have in it is asked when it is read: a header may have more.
-    basic.or(bearer)
+    basic.or(bearer).map(|header| header.as_bytes().to_vec())
 }
 
 /// What was understood of `key`, or a fault.

@@ -1,12 +1,9 @@
 //! Whether points are done, as a database's answer tells.
 
-use memchr::memmem;
-
 use crate::fault::quote_most;
+use crate::line_protocol::is_disk_full;
 use crate::target::{Failure, Reason};
 
-/// What a database says whose disk is full, also with 400 where a series would be new.
-const FULL: &[u8] = b"no space left on device";
 /// How much of what it says is shown, in characters.
 const MAX_WORDS: usize = 300;
 
@@ -35,7 +32,7 @@ impl Fate {
     pub fn of(status: u16, body: &[u8], points: u64) -> (Self, Option<Failure>) {
         let fate = match status {
             200..=299 => return (Self::Done { rejected: 0 }, None),
-            400 if memmem::find(body, FULL).is_some() => Self::Undone,
+            400 if is_disk_full(body) => Self::Undone,
             400 => Self::Done { rejected: dropped(body).unwrap_or(points).min(points) },
             413 | 422 => Self::Done { rejected: points },
             _ => Self::Undone,

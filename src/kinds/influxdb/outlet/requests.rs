@@ -1,9 +1,5 @@
 //! Batches as requests: `/write`, or `/api/v2/write`.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use url::form_urlencoded::Serializer;
 
 use super::fate::Fate;
@@ -11,6 +7,7 @@ use super::{Sent, at};
 use crate::kinds::dial::{Sharing, Tally};
 use crate::kinds::http::{AGENT, Body, Http2, Judge, Request, Site, Terms, Url};
 use crate::kinds::influxdb::settings::{Address, Api, Client, Precision, Server};
+use crate::line_protocol::gzipped;
 use crate::target::{Failure, Reason};
 
 /// The most that is read of an answer, in bytes. What a database says of a batch is a line.
@@ -55,7 +52,7 @@ impl Requests {
     /// Sends a batch, takes the answer for what it says, and gives the lines back.
     pub async fn send(&self, turn: u64, points: u64, lines: Body, tally: &Tally) -> (Sent, Body) {
         if self.gzip {
-            let (sent, _) = self.post(turn, points, Body::Written(zipped(&lines)), tally).await;
+            let (sent, _) = self.post(turn, points, Body::Written(gzipped(&lines)), tally).await;
             return (sent, lines);
         }
         self.post(turn, points, lines, tally).await
@@ -145,11 +142,4 @@ fn path(api: &Api, precision: Precision) -> String {
         }
     };
     format!("{path}?{}", query.finish())
-}
-
-fn zipped(lines: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
-    // A vector takes everything.
-    let _ = encoder.write_all(lines);
-    encoder.finish().unwrap_or_default()
 }

@@ -26,6 +26,7 @@ pub use provisioning::{ContinuousQuery, Provisioning, Reset, RetentionPolicy};
 pub use reading::Reading;
 pub use writing::{Api, Client, Consistency, Format, Precision, Writing};
 
+use crate::credentials;
 use crate::keys::Keys;
 use crate::kinds::{dial, timeout};
 use crate::page::Key;
@@ -124,35 +125,16 @@ impl Settings {
 
 impl Server {
     fn read(keys: &mut Keys<'_>) -> Self {
-        Self { authorization: authorization(keys), timeout: timeout(keys), dial: dial::Settings::read(keys) }
+        Self {
+            authorization: credentials::user_or_token(keys),
+            timeout: timeout(keys),
+            dial: dial::Settings::read(keys),
+        }
     }
 
     /// Whether a certificate can be of the server at `address`.
     fn can_have_certificate(&self, address: &Address) -> bool {
         self.dial.server_name.is_some() || address.host.server_name().is_ok()
-    }
-}
-
-/// The keys `user` and `password_file`, or `token_file`, as a header.
-fn authorization(keys: &mut Keys<'_>) -> Option<HeaderValue> {
-    let [has_user, has_password, has_token] = ["user", "password_file", "token_file"].map(|key| keys.has(key));
-    let user = keys.parsed("user", "a user's name of 1 to 256 bytes, without a colon or control characters", |user| {
-        is_name(user).then(|| user.to_owned()).filter(|user| !user.contains(':'))
-    });
-    let password = keys.secret("password_file");
-    let token = keys.secret("token_file");
-    if has_token && (has_user || has_password) {
-        let seen = "\"token_file\" beside \"user\" or \"password_file\"";
-        keys.refuse_key("token_file", seen, "one of both ways");
-        return None;
-    }
-    if has_user != has_password {
-        let (key, other) = if has_user { ("user", "password_file") } else { ("password_file", "user") };
-        keys.refuse_key(key, format!("\"{key}\" without \"{other}\""), "both of them");
-    }
-    match token {
-        Some(token) => dial::secret_header(&[b"Token ", token.as_slice()].concat()),
-        None => dial::basic_header(&[user?.as_bytes(), b":", &password?].concat()),
     }
 }
 

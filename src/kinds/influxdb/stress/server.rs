@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 use super::error::Error;
+use crate::credentials;
 use crate::kinds::dial;
 use crate::kinds::influxdb::settings::{Address, Server};
 
@@ -27,7 +28,7 @@ impl Server {
         if name.contains(':') {
             return Err(Error::Credentials);
         }
-        self.authorized(dial::basic_header(format!("{name}:{password}").as_bytes()))
+        self.authorized(credentials::basic_header(format!("{name}:{password}").as_bytes()))
     }
 
     /// The same, for whoever has a token.
@@ -35,7 +36,7 @@ impl Server {
     /// # Errors
     /// [`Error::Credentials`]
     pub fn with_token(self, token: &str) -> Result<Self, Error> {
-        self.authorized(dial::secret_header(format!("Token {token}").as_bytes()))
+        self.authorized(credentials::secret_header(format!("Token {token}").as_bytes()))
     }
 
     fn authorized(self, value: Option<HeaderValue>) -> Result<Self, Error> {
