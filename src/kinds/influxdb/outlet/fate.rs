@@ -43,6 +43,16 @@ impl Fate {
         let said = quote_most(&String::from_utf8_lossy(body), MAX_WORDS);
         (fate, Some(Failure::new(Reason::Status, format_args!("{status}: {said}"))))
     }
+
+    /// The same where that is not all of the answer: it was too long to be read, or else it broke off.
+    pub fn unread(self, status: u16, is_long: bool, points: u64) -> Self {
+        match self {
+            Self::Done { .. } if status == 400 && !is_long => Self::Undone,
+            // How many were dropped stands at the end.
+            Self::Done { .. } if status / 100 != 2 => Self::Done { rejected: points },
+            fate => fate,
+        }
+    }
 }
 
 /// How many points weren't written, where the others were.
@@ -87,5 +97,27 @@ mod tests {
         for status in [100, 301, 401, 403, 404, 408, 429, 500, 503] {
             check(status, "{\"error\":\"database not found: \\\"x\\\"\"}", Fate::Undone);
         }
+    }
+
+    #[test]
+    fn what_a_part_of_an_answer_says_of_a_batch() {
+        #[track_caller]
+        fn check(status: u16, part: &str, [long, broken]: [Fate; 2]) {
+            let (fate, _) = Fate::of(status, part.as_bytes(), 100);
+            assert_eq!(
+                [true, false].map(|is_long| fate.unread(status, is_long, 100)),
+                [long, broken],
+                "{status} {part}"
+            );
+        }
+        let (taken, rejected) = (Fate::Done { rejected: 0 }, Fate::Done { rejected: 100 });
+        check(204, "", [taken; 2]);
+        check(400, "{\"error\":\"unable to parse 'cpu", [rejected, Fate::Undone]);
+        // The number at the end is another one.
+        check(400, "{\"error\":\"partial write: unable to parse 'cpu,dropped=3", [rejected, Fate::Undone]);
+        check(400, "{\"error\":\"no space left on device", [Fate::Undone; 2]);
+        check(413, "", [rejected; 2]);
+        check(422, "", [rejected; 2]);
+        check(503, "", [Fate::Undone; 2]);
     }
 }
