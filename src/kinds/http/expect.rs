@@ -125,7 +125,8 @@ impl Judge {
         Self { status: expect.status.clone(), text, body_max, wants, kept: None }
     }
 
-    /// A judge of one answer, any status of which is as expected: its body, of at most so many bytes, is kept.
+    /// A judge of one answer, any status of which is as expected: its body is kept, or of one that has more, and is a
+    /// failure then, the first so many bytes.
     pub fn keeping(body_max: u64) -> Self {
         let (status, wants, kept) = (vec![0..=u16::MAX], Wants::default(), Some(RefCell::default()));
         Self { status, text: None, body_max, wants, kept }
@@ -194,17 +195,19 @@ impl Judge {
 impl Judgement<'_> {
     /// Looks at the next part of the body; false when there is no use in reading on.
     pub fn take(&mut self, part: &[u8]) -> bool {
+        let before = self.size;
         self.size = self.size.saturating_add(part.len() as u64);
         if let Look::Away = self.look {
             return self.size <= self.judge.body_max.min(MAX_HOP);
+        }
+        if let Some(kept) = &self.judge.kept {
+            let room = usize::try_from(self.judge.body_max.saturating_sub(before)).unwrap_or(usize::MAX);
+            kept.borrow_mut().extend_from_slice(&part[..part.len().min(room)]);
         }
         if self.size > self.judge.body_max {
             let detail = format_args!("the body is larger than {} bytes", self.judge.body_max);
             self.wrong.get_or_insert_with(|| Failure::new(Reason::Body, detail));
             return false;
-        }
-        if let Some(kept) = &self.judge.kept {
-            kept.borrow_mut().extend_from_slice(part);
         }
         match &mut self.look {
             Look::Away | Look::Past => true,
@@ -366,6 +369,23 @@ mod tests {
         check(199, "nok", 2, Some(Reason::Status));
         check(200, "okay", 2, Some(Reason::Body));
         check(200, "no", 2, Some(Reason::Body));
+    }
+
+    #[test]
+    fn of_a_body_that_is_too_large_the_beginning_is_kept() {
+        #[track_caller]
+        fn check(parts: &[&str], kept: &str, is_whole: bool) {
+            let judge = Judge::keeping(4);
+            let mut judgement = judge.begin(&judge.head(400));
+            assert_eq!(parts.iter().all(|part| judgement.take(part.as_bytes())), is_whole);
+            assert_eq!(judgement.end().is_none(), is_whole, "{parts:?}");
+            assert_eq!(judge.into_body(), kept.as_bytes(), "{parts:?}");
+        }
+        check(&["abcd"], "abcd", true);
+        check(&["a", "bc", "", "d"], "abcd", true);
+        check(&["abcde"], "abcd", false);
+        check(&["ab", "cde"], "abcd", false);
+        check(&["abcd", "e"], "abcd", false);
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {

@@ -22,8 +22,10 @@
 //!   what it hadn't done is left, with a file that no book knows.
 //!
 //! So what is reported is never more than what is in the database, and no
-//! number is left out. A book that can't be read is never begun anew: that
-//! would write other points over those that are there.
+//! number is left out. That is as true as the server's answer, though: some
+//! partial writes of InfluxDB 1.6 have lost more than they say, and what isn't
+//! sent as a request has no answer. A book that can't be read is never begun
+//! anew: that would write other points over those that are there.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -8,6 +8,7 @@
 //! What a point looks like is worked out once, as a list of parts; a point is
 //! that list, gone through.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::digits::{self, Piece};
@@ -25,7 +26,7 @@ const JITTER: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Points {
     parts: Vec<Part>,
-    /// How many points there are; `None`: no end.
+    /// How many points there are; `None`: no end, which only the present has.
     count: Option<u64>,
     /// How many series take turns, at least 1.
     series: u64,
@@ -51,10 +52,13 @@ impl Points {
         let parts = line::parts(settings, format, host);
         let series = settings.series_count.get();
         let tick = u64::try_from(settings.tick.as_nanos()).unwrap_or(u64::MAX);
+        let said = settings.point_count.map(NonZeroU64::get);
+        // Points beyond the end of time would all have the last stamp, and replace each other.
+        let count = said.or_else(|| settings.start.map(|start| PointSettings::room(start, settings.tick)));
         Self {
             most: parts.iter().map(|part| part.text.len() + part.value.most(series)).sum(),
             parts,
-            count: settings.point_count.map(|count| count.get().saturating_mul(series)),
+            count: count.map(|count| count.saturating_mul(series)),
             series,
             start: settings.start.unwrap_or_default(),
             tick,
@@ -66,7 +70,7 @@ impl Points {
         }
     }
 
-    /// How many there are, over all series; `None`: no end.
+    /// How many there are, over all series; `None`: no end, as they are stamped with the present.
     pub fn count(&self) -> Option<u64> {
         self.count
     }

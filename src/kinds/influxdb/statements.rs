@@ -27,9 +27,8 @@ use super::rows::{MAX_WORDS, Rows};
 use super::settings::{Address, Server};
 use crate::fault::quote_most;
 use crate::kinds::dial::{self, Host, Way};
+use crate::kinds::http::AGENT;
 
-/// What we call ourselves.
-const USER_AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
 /// How much of an answer is read, in bytes: what statements like ours are answered with is a line.
 const MAX_ANSWER: u64 = 64 << 10;
 /// The URL's host where TLS has no name to ask for: never looked up.
@@ -88,7 +87,7 @@ impl Statements {
             }
         };
         let client = Client::builder()
-            .user_agent(USER_AGENT)
+            .user_agent(AGENT)
             .default_headers(headers)
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::posts::Posts;
-use super::{Stress, expect_first, load, provision};
+use super::{Stress, expect_first, load, provision, sandbox};
 use crate::parts::clock::Clock;
+use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options};
 use crate::parts::points::{SERIES, START, TICK, numbers, numbers_of};
 use crate::parts::sandbox::Sandbox;
@@ -243,4 +244,30 @@ fn points_that_are_too_old_for_a_retention_policy_are_rejected() {
     let sandbox = load(&Stress { rest: &rest, ..Stress::to(&influx.port) }, 30);
     run(&sandbox, 0);
     assert_eq!((points(&sandbox), failed(&sandbox, 30, "status")), ((0, 3000), 30));
+}
+
+#[test]
+fn a_writer_whose_time_stamps_end_is_done_then() {
+    let influx = Influx::start();
+    let sandbox = sandbox();
+    let points = "start_date = \"2006-Jan-02\"\ntick = \"8760h\"";
+    for precision in ["n", "s"] {
+        influx.create(precision);
+        let client = format!("precision = \"{precision}\"");
+        Stress { points, client: &client, database: precision, ..Stress::to(&influx.port) }.write(&sandbox, precision);
+        sandbox.test(&format!("{precision}|{precision}|30|out"));
+    }
+    let ended = sandbox.start(&Clock::at(57.0)).wait(seconds(12.0));
+    ended.expect_code(0);
+    for precision in ["n", "s"] {
+        // 2261, of ten series.
+        let said = format!("test {precision}: all 2550 points of type {precision} are written: the writer is done");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        let test = format!("{precision}.write");
+        let results = sandbox.results();
+        assert_eq!((results.total(&test, "ok"), results.total(&test, "stopped")), (26, 4), "{results}");
+        assert_eq!((results.work(&test, "points"), results.work(&test, "rejected")), (2550, 0), "{results}");
+        let held = numbers_of(&influx, precision, "cpu", 8760 * 3600 * 1_000_000_000);
+        assert_eq!(held, (0..2550).collect(), "{precision}");
+    }
 }

@@ -17,6 +17,24 @@ const HITS: u64 = 20;
 /// have them.
 const MAX_MEMORY: u64 = 256 << 10;
 
+/// Beginnings of long refusals: InfluxDB 1.x repeats each line that it can't parse, whatever that says, and only then
+/// tells how many points it dropped.
+const LONG: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 99999999999\r\n\r\n{\"error\":\"unable to parse '";
+const LONG_DROPPED: &str = "HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\nFFFFFFFF\r\n{\"error\":\"partial \
+                            write: unable to parse 'cpu,dropped=3 ";
+const LONG_FULL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 99999999999\r\n\r\nno space left on device ";
+const LONG_503: &str = "HTTP/1.1 503 No\r\ncontent-length: 99999999999\r\n\r\n";
+
+/// What a server has said of points.
+enum Said {
+    /// It has them.
+    Taken,
+    /// It will never have them.
+    Rejected,
+    /// Neither.
+    Nothing,
+}
+
 /// A server that reads each request, and then does this.
 fn after_requests(serve: impl Fn(&mut TcpStream) -> Option<()> + Send + Sync + 'static) -> Odd {
     Odd::start(move |stream| {
@@ -40,6 +58,14 @@ fn ending(answer: &'static str) -> Odd {
     })
 }
 
+/// One that says this to each request, and goes on without an end.
+fn endless_after(answer: &'static str) -> Odd {
+    after_requests(move |stream| {
+        stream.write_all(answer.as_bytes()).ok()?;
+        endless(stream)
+    })
+}
+
 /// Writes without an end.
 fn endless(stream: &mut TcpStream) -> Option<()> {
     loop {
@@ -50,12 +76,12 @@ fn endless(stream: &mut TcpStream) -> Option<()> {
 #[test]
 fn whatever_a_server_says_to_a_write_no_point_is_lost() {
     let influx = Influx::start();
-    // What it is, how it fails, whether it has said that it has the points, and the server.
-    let odd: [(&str, &str, bool, Odd); 11] = [
+    // What it is, how it fails, what it has said of the points, and the server.
+    let odd: [(&str, &str, Said, Odd); 17] = [
         (
             "endless",
             "body",
-            true,
+            Said::Taken,
             after_requests(|stream| {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").ok()?;
                 loop {
@@ -66,31 +92,34 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
         (
             "endless_head",
             "protocol",
-            false,
+            Said::Nothing,
             after_requests(|stream| {
                 stream.write_all(b"HTTP/1.1 204 No Content\r\nx: ").ok()?;
                 endless(stream)
             }),
         ),
+        ("endless_error", "status", Said::Rejected, endless_after(LONG)),
+        ("endless_dropped", "status", Said::Rejected, endless_after(LONG_DROPPED)),
+        ("endless_full", "status", Said::Nothing, endless_after(LONG_FULL)),
+        ("endless_503", "status", Said::Nothing, endless_after(LONG_503)),
+        ("garbage", "protocol", Said::Nothing, saying("\u{1}\u{2}\u{3} 204 what else\r\n\r\n")),
+        ("half_head", "other", Said::Nothing, ending("HTTP/1.1 204 No Con")),
         (
-            "endless_error",
+            "half_body",
             "body",
-            false,
-            after_requests(|stream| {
-                stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99999999999\r\n\r\n").ok()?;
-                endless(stream)
-            }),
+            Said::Nothing,
+            ending("HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"error\""),
         ),
-        ("garbage", "protocol", false, saying("\u{1}\u{2}\u{3} 204 what else\r\n\r\n")),
-        ("half_head", "other", false, ending("HTTP/1.1 204 No Con")),
-        ("half_body", "body", false, ending("HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"error\"")),
-        ("half_ok", "body", true, ending("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")),
-        ("nothing", "timeout", false, after_requests(wait_for_end)),
-        ("closes", "other", false, ending("")),
+        ("half_422", "body", Said::Rejected, ending("HTTP/1.1 422 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
+        ("half_413", "body", Said::Rejected, ending("HTTP/1.1 413 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
+        ("half_503", "body", Said::Nothing, ending("HTTP/1.1 503 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
+        ("half_ok", "body", Said::Taken, ending("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")),
+        ("nothing", "timeout", Said::Nothing, after_requests(wait_for_end)),
+        ("closes", "other", Said::Nothing, ending("")),
         (
             "resets",
             "other",
-            false,
+            Said::Nothing,
             Odd::start(|stream| {
                 read_request(stream)?;
                 reset(stream)
@@ -99,7 +128,7 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
         (
             "continues",
             "timeout",
-            false,
+            Said::Nothing,
             after_requests(|stream| {
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
                 wait_for_end(stream)
@@ -118,12 +147,17 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
     sandbox.start(&Clock::at(57.0)).succeed(12.0);
     let results = sandbox.results();
     let mut wrong = String::new();
-    for (name, reason, is_taken, _) in &odd {
+    for (name, reason, said, _) in &odd {
         let test = format!("{name}.write");
         results.expect_planned(&test, HITS);
         let failures = &results.of(&test).iter().map(|summary| summary["failures"].to_string()).collect::<Vec<_>>();
         let points = (sandbox.results().work(&test, "points"), sandbox.results().work(&test, "rejected"));
-        if results.failures(&test, reason) != HITS || points != (if *is_taken { HITS * 100 } else { 0 }, 0) {
+        let expect = match said {
+            Said::Taken => (HITS * 100, 0),
+            Said::Rejected => (0, HITS * 100),
+            Said::Nothing => (0, 0),
+        };
+        if results.failures(&test, reason) != HITS || points != expect {
             wrong.push_str(&format!("{name}: {reason} was expected: {failures:?} {points:?}\n"));
         }
     }
@@ -134,10 +168,12 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
         sandbox.replace(&file, &format!(":{}\"", server.port()), &format!(":{}\"", influx.port));
     }
     sandbox.start(&Clock::in_minute(1, 56.0)).succeed(12.0);
-    for (name, _, is_taken, _) in &odd {
-        match is_taken {
-            false => expect_first(&influx, name, HITS * 100),
-            true => assert_eq!(numbers(&influx, name), (HITS * 100..2 * HITS * 100).collect(), "{name}"),
+    for (name, _, said, _) in &odd {
+        match said {
+            Said::Nothing => expect_first(&influx, name, HITS * 100),
+            Said::Taken | Said::Rejected => {
+                assert_eq!(numbers(&influx, name), (HITS * 100..2 * HITS * 100).collect(), "{name}");
+            }
         }
     }
 }

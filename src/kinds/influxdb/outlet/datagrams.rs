@@ -30,7 +30,7 @@ impl Datagrams {
     /// Sends all lines, as fast as the system takes them.
     ///
     /// # Errors
-    /// For `dns`; for `connect`, also where an earlier datagram was refused; for `other`.
+    /// For `dns`; for `connect`, where one of them was refused, or the last of those before; for `other`.
     pub async fn send(&self, lines: &[u8], tally: &Tally) -> Result<(), Failure> {
         let address = self.dialer.address().await?;
         let failed = |error: io::Error| {
@@ -50,7 +50,9 @@ impl Datagrams {
             tally.add_sent(sent as u64);
             rest = after;
         }
-        Ok(())
+        // The last one's refusal would be heard by the next batch alone. From this very machine it comes at once; one
+        // that comes later is not waited for.
+        socket.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))
     }
 
     /// A socket that is connected to `address`, so that it hears when nobody is there.
@@ -84,7 +86,24 @@ fn first_of(lines: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::kinds::dial::{Host, Peer, Settings, Sharing};
+
+    #[tokio::test]
+    async fn nothing_is_sent_where_nobody_listens() {
+        // The port 1 is nobody's, and no socket of a test can come to have it.
+        let peer = Peer { host: Host::Address(Ipv4Addr::LOCALHOST.into()), port: 1, tls: None };
+        let dialer = Dialer::new(&peer, &Settings::default(), Duration::from_secs(5), Sharing::default());
+        let datagrams = Datagrams::new(dialer.expect("nothing is missing"));
+        // Of one datagram, and of several.
+        let line = [b"x".repeat(999).as_slice(), b"\n"].concat();
+        for count in [1, 1, 1, 3, 3, 1] {
+            let sent = datagrams.send(&line.repeat(count), &Tally::default()).await;
+            assert_eq!(sent.map_err(|failure| failure.reason), Err(Reason::Connect), "{count}");
+        }
+    }
 
     #[test]
     fn datagrams_have_whole_lines() {

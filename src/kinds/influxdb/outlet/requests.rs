@@ -10,7 +10,8 @@ use crate::kinds::influxdb::settings::{Address, Api, Client, Precision, Server};
 use crate::line_protocol::gzipped;
 use crate::target::{Failure, Reason};
 
-/// The most that is read of an answer, in bytes. What a database says of a batch is a line.
+/// The most that is read of an answer, in bytes. What a database says of a batch is a line, or a line for each that it
+/// can't parse.
 const MAX_ANSWER: u64 = 64 << 10;
 
 /// Servers, and how they are asked.
@@ -71,18 +72,19 @@ impl Requests {
                 let why = format_args!("{} before all of the batch was sent", answered.head.status);
                 Sent { failure: Some(Failure::new(Reason::Protocol, why)), fate: Fate::Undone }
             }
-            Ok(answered) => match answered.failure {
-                // A status without all of what was to be said of it is good enough where it says that all is well.
-                Some(failure) => {
-                    let (fate, _) = Fate::of(answered.head.status, &[], points);
-                    let is_taken = fate == Fate::Done { rejected: 0 };
-                    Sent { failure: Some(failure), fate: if is_taken { fate } else { Fate::Undone } }
+            Ok(answered) => {
+                let (status, body) = (answered.head.status, judge.into_body());
+                let (fate, refused) = Fate::of(status, &body, points);
+                match answered.failure {
+                    None => Sent { failure: refused, fate },
+                    Some(broken) => {
+                        // It would be as long the next time.
+                        let is_long = body.len() as u64 == MAX_ANSWER;
+                        let fate = fate.unread(status, is_long, points);
+                        Sent { failure: refused.filter(|_| is_long).or(Some(broken)), fate }
+                    }
                 }
-                None => {
-                    let (fate, failure) = Fate::of(answered.head.status, &judge.into_body(), points);
-                    Sent { failure, fate }
-                }
-            },
+            }
             Err(failure) => Sent { failure: Some(failure), fate: Fate::Undone },
         };
         (sent, request.body)

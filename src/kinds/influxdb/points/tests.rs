@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -330,7 +330,42 @@ fn points_are_counted_over_all_series() {
     check(Some(100), 100_000, Some(10_000_000));
     check(Some(1), 1, Some(1));
     check(Some(u64::MAX), 2, Some(u64::MAX));
-    check(None, 100, None);
+    let present = PointSettings { start: None, point_count: None, ..sample() };
+    assert_eq!(Points::new(&present, Precision::N, Format::LineHttp, "web-1").count(), None);
+}
+
+#[test]
+fn points_with_a_start_end_where_the_time_stamps_do() {
+    // InfluxDB's last; what is one more says nothing to it.
+    const LAST: i64 = i64::MAX - 1;
+    let mut random = fastrand::Rng::with_seed(11);
+    for precision in PRECISIONS {
+        let unit = precision.unit();
+        let ticks = [unit, 3 * unit / 2, 10 * SECOND as u64, 8760 * 3600 * SECOND as u64];
+        for (tick, jitter) in ticks.into_iter().flat_map(|tick| [(tick, false), (tick, true)]) {
+            for start in [i64::MIN, -SECOND - 7, START, LAST - 300 * SECOND, START + random.i64(0..SECOND)] {
+                let (start, tick) = (Some(start), Duration::from_nanos(tick));
+                let settings =
+                    PointSettings { point_count: None, series_count: series(7), tick, jitter, start, ..sample() };
+                let points = Points::new(&settings, precision, Format::LineHttp, "web-1");
+                let count = points.count().expect("they end");
+                // As many as can be counted, where there are more.
+                assert!(count.is_multiple_of(7) || count == u64::MAX);
+                let numbers = count.saturating_sub(7 * 100)..count;
+                let stamps: Vec<_> = numbers.clone().map(|number| (number % 7, points.stamp(number, None))).collect();
+                let lines = written(&points, numbers, None);
+                for (line, (_, stamp)) in lines.lines().zip(&stamps) {
+                    assert!(*stamp <= LAST, "{settings:?} {precision:?}: {line}");
+                    assert!(line.ends_with(&format!(" {}", stamp / unit as i64)), "{line} {stamp}");
+                }
+                let distinct: BTreeSet<_> = stamps.iter().collect();
+                assert_eq!((distinct.len(), lines.lines().count()), (stamps.len(), stamps.len()), "{settings:?}");
+            }
+        }
+    }
+    let years = PointSettings { point_count: None, tick: Duration::from_secs(8760 * 3600), ..sample() };
+    let years = PointSettings { series_count: series(1), ..years };
+    assert_eq!(Points::new(&years, Precision::S, Format::LineHttp, "web-1").count(), Some(255));
 }
 
 #[test]

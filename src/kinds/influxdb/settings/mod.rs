@@ -24,6 +24,7 @@ pub use address::Address;
 pub use points::{Field, FieldType, PointSettings, Tag};
 pub use provisioning::{ContinuousQuery, Provisioning, Reset, RetentionPolicy};
 pub use reading::Reading;
+pub use template::{Piece, Variable, pieces};
 pub use writing::{Api, Client, Consistency, Format, Precision, Writing};
 
 use crate::credentials;

@@ -27,7 +27,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "write.point_generator.basic.point_count",
         meaning: "how many points each series gets; then the writer is done",
-        default: "no end",
+        default: "no end; with a `start_date`, as many as have a time stamp",
     },
     Key { name: "write.point_generator.basic.series_count", meaning: "how many series there are", default: "`1`" },
     Key {
@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
 /// `[write.point_generator.basic]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct PointSettings {
-    /// How many points each series gets; `None`: no end.
+    /// How many points each series gets; `None`: no end, or with a start, as many as have a time stamp.
     pub point_count: Option<NonZeroU64>,
     /// How many series there are.
     pub series_count: NonZeroU64,
@@ -172,6 +172,15 @@ impl Said {
     }
 }
 
+impl PointSettings {
+    /// How many points of a series have a time stamp, a tick after `start` and from there on, with whatever jitter:
+    /// InfluxDB has none beyond the year 2262, and not the last that an `i64` has.
+    pub(in crate::kinds::influxdb) fn room(start: i64, tick: Duration) -> u64 {
+        let room = u128::from(i64::MAX.abs_diff(start)) / tick.as_nanos().max(1);
+        u64::try_from(room).unwrap_or(u64::MAX).saturating_sub(1)
+    }
+}
+
 /// The key `precision`, which says what the client's says.
 fn precision(keys: &mut Keys<'_>, client: Client) -> Option<Precision> {
     let precision = Precision::read(keys, client.is_graphite)?;
@@ -195,9 +204,7 @@ fn tick(keys: &mut Keys<'_>, precision: Precision) -> Duration {
 /// Refuses time stamps that nobody can have.
 fn check_end(keys: &mut Keys<'_>, start: Option<i64>, tick: Duration, points: Option<NonZeroU64>, client: Client) {
     let Some(start) = start else { return };
-    let ticks = u128::from(points.map_or(1, NonZeroU64::get)) + 1;
-    let room = u128::from(i64::MAX.abs_diff(start));
-    if tick.as_nanos().saturating_mul(ticks) > room {
+    if points.map_or(1, NonZeroU64::get) > PointSettings::room(start, tick) {
         let seen = "time stamps that end beyond the year 2262";
         keys.refuse_key("start_date", seen, "an earlier date, a shorter \"tick\", or a lower \"point_count\"");
     }

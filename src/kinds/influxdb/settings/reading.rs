@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::template::{self, TIME};
+use super::template::{self, Variable};
 use super::{Address, Part, Server, address, concurrency, duration, name, needed};
 use crate::keys::Keys;
 use crate::page::Key;
@@ -123,13 +123,13 @@ impl Generator {
             if text.trim().is_empty() { Err(right.to_owned()) } else { Ok(text.to_owned()) }
         });
         let template = needed(keys, enabled, "template", template);
-        if enabled && !writes && variables.contains(&TIME) {
+        if enabled && !writes && variables.contains(&Variable::Time) {
             let right = "a writer, whose newest time stamp that is, or %now%, the present";
-            keys.refuse_key("template", format!("{TIME} in a query, and nothing is written"), right);
+            keys.refuse_key("template", "%time% in a query, and nothing is written", right);
         }
         let query_count = keys.integer("query_count", 1, MAX_QUERIES).and_then(NonZeroU64::new);
         // What has no number is always the same.
-        let query_count = match variables.contains(&"%v") {
+        let query_count = match variables.contains(&Variable::Number) {
             true => needed(keys, enabled, "query_count", query_count),
             false => Some(query_count.unwrap_or(NonZeroU64::MIN)),
         };

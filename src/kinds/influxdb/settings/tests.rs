@@ -776,6 +776,8 @@ fn what_is_wrong_with_a_query_is_told() {
     let check = |old: &str, new: &str, expect: &str| wrong(READS, old, new, &[expect]);
     let template = "3:12: \"read.query_generator.basic.template\" can't be this string";
     check("SELECT 1", "SELECT %nwo%", &format!("{template}: %now% in place of %nwo%; or %% for a percent sign"));
+    let longer = "%v or %now% or %time% in place of a longer word; or %% for a percent sign";
+    check("SELECT 1", "SELECT /%very_long_word_here%/", &format!("{template}: {longer}"));
     check("SELECT 1", "SELECT %d", &format!("{template}: %v in place of %d; or %% for a percent sign"));
     check(
         "SELECT 1",

@@ -85,7 +85,7 @@ fn a_statement_is_a_form_that_is_posted_for_the_type_s_user() {
         "authorization: basic bwu6c2vjcmv0".to_owned(),
         format!("host: 127.0.0.1:{port}"),
         "content-type: application/x-www-form-urlencoded".to_owned(),
-        format!("user-agent: {USER_AGENT}"),
+        format!("user-agent: {AGENT}"),
     ] {
         assert!(request.lines().any(|line| line == header), "{header} in {request}");
     }

@@ -140,7 +140,7 @@ impl BasicPointGenerator {
         }
     }
 
-    /// How many points there are, over all series; `None`: no end.
+    /// How many points there are, over all series; `None`: no end, as they are stamped with the present.
     pub fn count(&self) -> Option<u64> {
         self.points.count()
     }
