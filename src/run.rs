@@ -337,7 +337,10 @@ impl Run {
         };
         match thread::Builder::new().name("backstage".into()).spawn(work) {
             Ok(_) => _ = self.preparing.insert(name, made),
-            Err(error) => log::error!("test {name} cannot run: {error}; its hits are missed"),
+            Err(error) => {
+                log::error!("test {name} cannot run: {error}; its hits are missed");
+                self.engine.give_up(&name);
+            }
         }
     }
 
@@ -354,7 +357,7 @@ impl Run {
             Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {
                 log::error!("test {name} cannot run: {error:#}; its hits are missed");
-                self.engine.rest(name);
+                self.engine.give_up(name);
             }
         }
     }

@@ -66,8 +66,10 @@ pub struct Terms {
 pub enum Order<T> {
     /// Go on with this target, these terms and this pace, from the moment on that the plan was made.
     Change(Rc<T>, Terms, Pace, Instant),
-    /// Start nothing more until told otherwise; what is in flight may end.
+    /// Start nothing more until told otherwise; what is in flight may end, and what is left is stopped.
     Rest,
+    /// The same, but what is left is missed: it can't be started.
+    GiveUp,
     /// Drop what is in flight and leave.
     Stop,
 }
@@ -78,7 +80,8 @@ pub struct Shift<T, A> {
     terms: Terms,
     pacer: Pacer,
     end: Instant,
-    resting: bool,
+    /// Whether what is left is wanted still: in the end it is missed then, and stopped else.
+    is_wanted: bool,
     in_flight: FuturesUnordered<InFlight>,
     /// When places are free again whose hits have ended.
     at_rest: BinaryHeap<Reverse<Instant>>,
@@ -111,7 +114,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     ) -> Self {
         recorder.borrow_mut().plan(&pacer, alarm.now());
         let (in_flight, at_rest) = Default::default();
-        Self { target, terms, pacer, end, resting: false, in_flight, at_rest, recorder, alarm }
+        Self { target, terms, pacer, end, is_wanted: true, in_flight, at_rest, recorder, alarm }
     }
 
     /// Works until the end has come and the last hit has ended, its grace has
@@ -137,7 +140,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Change(target, terms, pace, made)) => self.change(target, terms, pace, made),
-                    Some(Order::Rest) => self.rest(),
+                    Some(Order::Rest) => self.rest(false),
+                    Some(Order::GiveUp) => self.rest(true),
                     Some(Order::Stop) | None => {
                         self.stop();
                         return Ok(());
@@ -282,15 +286,15 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         self.remember_waiting(made);
         self.target = target;
         self.terms = terms;
-        self.resting = false;
+        self.is_wanted = true;
         self.pacer.change(pace, made);
         self.recorder.borrow_mut().plan(&self.pacer, made);
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self, is_wanted: bool) {
         let now = self.alarm.now();
         self.remember_waiting(now);
-        self.resting = true;
+        self.is_wanted = is_wanted;
         self.pacer.rest(now);
         self.recorder.borrow_mut().rest(now);
     }
@@ -324,7 +328,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     fn settle(&mut self) {
         let left = self.pacer.left();
         let mut recorder = self.recorder.borrow_mut();
-        if self.resting { recorder.stopped(left) } else { recorder.missed(left) }
+        if self.is_wanted { recorder.missed(left) } else { recorder.stopped(left) }
     }
 }
 
@@ -615,19 +619,30 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_away_is_stopped_not_missed() {
-        let Finished { tally, .. } = work(
-            100,
-            ms(400),
-            WAIT,
-            |_| Duration::ZERO,
-            async |orders| {
-                tokio::time::sleep(ms(200)).await;
-                assert!(orders.send(Order::Rest).is_ok());
-            },
-        );
-        assert!((40..=60).contains(&tally.ok), "{:?}", counts(&tally));
-        assert_eq!((tally.stopped, tally.missed), (100 - tally.ok, 0));
+    fn what_stays_away_is_stopped_and_what_is_given_up_missed() {
+        #[track_caller]
+        fn check(is_stopped: bool, orders: impl IntoIterator<Item = Order<Script<Box<dyn Fn(u64) -> Duration>>>>) {
+            let Finished { tally, .. } = work(
+                100,
+                ms(400),
+                WAIT,
+                |_| Duration::ZERO,
+                async |told| {
+                    for order in orders {
+                        tokio::time::sleep(ms(100)).await;
+                        assert!(told.send(order).is_ok());
+                    }
+                },
+            );
+            assert!((20..=30).contains(&tally.ok) && !tally.generator_limited(), "{:?}", counts(&tally));
+            let left = 100 - tally.ok;
+            assert_eq!((tally.stopped, tally.missed), if is_stopped { (left, 0) } else { (0, left) });
+        }
+        check(true, [Order::Rest]);
+        check(false, [Order::GiveUp]);
+        // Whatever is said last.
+        check(false, [Order::Rest, Order::GiveUp]);
+        check(true, [Order::GiveUp, Order::Rest]);
     }
 
     #[test]
@@ -667,7 +682,9 @@ mod tests {
         let (end, before) = (begin + ms(60_000), Terms { overtime: 3, ..WAIT });
         let pacer = Pacer::new(pace(600), begin, end, 1);
         let mut shift = Shift::new(Rc::clone(&target), before, pacer, end, Rc::default(), Still(begin + ms(500)));
-        [50, 150, 250].map(|due| shift.start_due(begin + ms(due)));
+        for due in [50, 150, 250] {
+            shift.start_due(begin + ms(due));
+        }
         assert_eq!(shift.in_flight.len(), 3);
         shift.change(target, Terms { overtime: 2, ..WAIT }, pace(600), begin + ms(300));
         // The third has ended by now, but that is one.

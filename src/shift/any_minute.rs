@@ -163,6 +163,7 @@ struct Case {
 enum Told {
     Change(Terms, Pace),
     Rest,
+    GiveUp,
     Stop,
 }
 
@@ -192,7 +193,8 @@ impl Case {
                     let frequency = if random.bool() { pace.frequency } else { frequency(random) };
                     Told::Change(terms_like(terms, random), Pace { frequency, ..pace })
                 }
-                6..9 => Told::Rest,
+                6..8 => Told::Rest,
+                8 => Told::GiveUp,
                 _ => Told::Stop,
             };
             (moment, told)
@@ -256,6 +258,7 @@ impl Case {
             let order = match *told {
                 Told::Change(terms, pace) => Order::Change(Rc::clone(target), terms, pace, clock.now.get()),
                 Told::Rest => Order::Rest,
+                Told::GiveUp => Order::GiveUp,
                 Told::Stop => Order::Stop,
             };
             // A shift that has ended hears nothing.
@@ -275,7 +278,7 @@ impl Case {
         let changes = self.orders.iter().take_while(|(given, _)| self.begin + *given <= moment).filter_map(
             |(_, told)| match told {
                 Told::Change(_, pace) => Some(pace.frequency),
-                Told::Rest | Told::Stop => None,
+                Told::Rest | Told::GiveUp | Told::Stop => None,
             },
         );
         changes.last().unwrap_or(self.pace.frequency)
@@ -284,7 +287,7 @@ impl Case {
     fn most_in_flight(&self) -> usize {
         let changed = self.orders.iter().filter_map(|(_, told)| match told {
             Told::Change(terms, _) => Some(terms.overtime),
-            Told::Rest | Told::Stop => None,
+            Told::Rest | Told::GiveUp | Told::Stop => None,
         });
         changed.fold(self.terms.overtime, usize::max)
     }
