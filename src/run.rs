@@ -350,6 +350,10 @@ impl Run {
         if self.preparing.get(name) != Some(&assignment.made) {
             return;
         }
+        if prepared.is_ok() && Instant::now() >= self.minute.end() {
+            // Too late: it is told with those that still aren't ready.
+            return;
+        }
         self.preparing.remove(name);
         let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
         match prepared {

@@ -2,7 +2,9 @@
 //! against the server that hits.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
+use super::posts::Posts;
 use super::{Stress, load, provision};
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
@@ -10,6 +12,9 @@ use crate::parts::influx::Influx;
 use crate::parts::run::Ended;
 use crate::parts::sandbox::Sandbox;
 use crate::parts::server::free_tcp_port;
+
+/// What a database says that has done as it was told.
+const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n{\"results\":[{\"statement_id\":0}]}";
 
 /// Expects of the test `load` that so many hits are missed which weren't ok, and nobody's fault but the database's; and
 /// one line in the log that says so.
@@ -72,4 +77,20 @@ fn what_is_put_back_and_has_no_database_by_then_is_missed_at_its_new_frequency()
     let ended = run.wait(seconds(12.0));
     expect_missed(&sandbox, &ended, 300, "is not ready at the minute's end: ");
     assert!(sandbox.results().total("load.write", "ok") > 40, "{}", sandbox.results());
+}
+
+#[test]
+fn a_database_that_is_ready_when_the_minute_is_over_is_told_of() {
+    let slow = Posts::answering(DONE, Duration::from_secs(4));
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rest = provision(slow.port(), "");
+    let sandbox = load(&Stress { rest: &rest, ..Stress::to(&slow.port()) }, 60);
+    // Its grace outlasts the minute, and keeps the run from ending.
+    sandbox.http("slow", &format!("http://{}/", hangs.local_addr().unwrap()), "timeout = \"6s\"");
+    sandbox.test("slow|slow|1|out");
+    let clock = Clock::at(57.0);
+    let ended = sandbox.start(&clock).wait(seconds(20.0));
+    assert_eq!(sandbox.results().failures("slow", "timeout"), 1);
+    assert_eq!(slow.all().len(), 1, "it is seen to, and not written to");
+    expect_missed(&sandbox, &ended, 60, "is not ready at the minute's end: ");
 }
