@@ -337,7 +337,10 @@ impl Run {
         };
         match thread::Builder::new().name("backstage".into()).spawn(work) {
             Ok(_) => _ = self.preparing.insert(name, made),
-            Err(error) => log::error!("test {name} cannot run: {error}; its hits are missed"),
+            Err(error) => {
+                log::error!("test {name} cannot run: {error}; its hits are missed");
+                self.engine.give_up(&name);
+            }
         }
     }
 
@@ -347,6 +350,10 @@ impl Run {
         if self.preparing.get(name) != Some(&assignment.made) {
             return;
         }
+        if prepared.is_ok() && Instant::now() >= self.minute.end() {
+            // Too late: it is told with those that still aren't ready.
+            return;
+        }
         self.preparing.remove(name);
         let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
         match prepared {
@@ -354,7 +361,7 @@ impl Run {
             Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {
                 log::error!("test {name} cannot run: {error:#}; its hits are missed");
-                self.engine.rest(name);
+                self.engine.give_up(name);
             }
         }
     }

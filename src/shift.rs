@@ -66,8 +66,10 @@ pub struct Terms {
 pub enum Order<T> {
     /// Go on with this target, these terms and this pace, from the moment on that the plan was made.
     Change(Rc<T>, Terms, Pace, Instant),
-    /// Start nothing more until told otherwise; what is in flight may end.
+    /// Start nothing more until told otherwise; what is in flight may end, and what is left is stopped.
     Rest,
+    /// The same, but what is left is missed: it can't be started.
+    GiveUp,
     /// Drop what is in flight and leave.
     Stop,
 }
@@ -78,7 +80,8 @@ pub struct Shift<T, A> {
     terms: Terms,
     pacer: Pacer,
     end: Instant,
-    resting: bool,
+    /// Whether what is left is wanted still: in the end it is missed then, and stopped else.
+    is_wanted: bool,
     in_flight: FuturesUnordered<InFlight>,
     /// When places are free again whose hits have ended.
     at_rest: BinaryHeap<Reverse<Instant>>,
@@ -111,7 +114,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     ) -> Self {
         recorder.borrow_mut().plan(&pacer, alarm.now());
         let (in_flight, at_rest) = Default::default();
-        Self { target, terms, pacer, end, resting: false, in_flight, at_rest, recorder, alarm }
+        Self { target, terms, pacer, end, is_wanted: true, in_flight, at_rest, recorder, alarm }
     }
 
     /// Works until the end has come and the last hit has ended, its grace has
@@ -137,7 +140,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Change(target, terms, pace, made)) => self.change(target, terms, pace, made),
-                    Some(Order::Rest) => self.rest(),
+                    Some(Order::Rest) => self.rest(false),
+                    Some(Order::GiveUp) => self.rest(true),
                     Some(Order::Stop) | None => {
                         self.stop();
                         return Ok(());
@@ -158,7 +162,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     fn start_due(&mut self, now: Instant) {
         self.wake_places(now);
         while let Some(due) = self.pacer.next_due().filter(|due| *due <= now && now < self.end) {
-            if self.is_full() && !self.land_ready() {
+            if !self.finds_place(now) {
                 match self.terms.when_busy {
                     WhenBusy::Wait => return,
                     WhenBusy::Cancel => {
@@ -181,6 +185,17 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         }
     }
 
+    /// Whether there is a place at `now`, also one that nobody has looked for yet.
+    fn finds_place(&mut self, now: Instant) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        // That something has landed is too little: its place may rest, and overtime may have been lowered.
+        self.land_ready();
+        self.wake_places(now);
+        !self.is_full()
+    }
+
     /// Frees the places whose rest is over at `now`.
     fn wake_places(&mut self, now: Instant) {
         while let Some(Reverse(free)) = self.at_rest.peek().copied().filter(|Reverse(free)| *free <= now) {
@@ -198,15 +213,12 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         }
     }
 
-    /// Counts hits that have ended and weren't looked for yet; false when there are none.
-    fn land_ready(&mut self) -> bool {
+    /// Counts hits that have ended and weren't looked for yet.
+    fn land_ready(&mut self) {
         self.alarm.collect();
-        let mut landed = false;
         while let Some(Some((flight, outcome))) = self.in_flight.next().now_or_never() {
             self.land(&flight, outcome);
-            landed = true;
         }
-        landed
     }
 
     fn start(&mut self, due: Due, now: Instant) {
@@ -274,15 +286,15 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         self.remember_waiting(made);
         self.target = target;
         self.terms = terms;
-        self.resting = false;
+        self.is_wanted = true;
         self.pacer.change(pace, made);
         self.recorder.borrow_mut().plan(&self.pacer, made);
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self, is_wanted: bool) {
         let now = self.alarm.now();
         self.remember_waiting(now);
-        self.resting = true;
+        self.is_wanted = is_wanted;
         self.pacer.rest(now);
         self.recorder.borrow_mut().rest(now);
     }
@@ -316,7 +328,7 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
     fn settle(&mut self) {
         let left = self.pacer.left();
         let mut recorder = self.recorder.borrow_mut();
-        if self.resting { recorder.stopped(left) } else { recorder.missed(left) }
+        if self.is_wanted { recorder.missed(left) } else { recorder.stopped(left) }
     }
 }
 
@@ -369,9 +381,10 @@ mod tests {
         }
     }
 
-    /// So many hits find something to do, which takes 10 ms each; places rest for so long.
+    /// So many hits find something to do, which takes so long each; places rest for so long.
     struct Chores {
         left: Cell<u32>,
+        takes: Duration,
         rest: Duration,
         starts: RefCell<Vec<Instant>>,
     }
@@ -379,7 +392,7 @@ mod tests {
     impl Target for Chores {
         async fn hit(&self, _: u64) -> Outcome {
             self.starts.borrow_mut().push(now());
-            tokio::time::sleep(ms(10)).await;
+            tokio::time::sleep(self.takes).await;
             Outcome::default()
         }
 
@@ -606,33 +619,46 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_away_is_stopped_not_missed() {
-        let Finished { tally, .. } = work(
-            100,
-            ms(400),
-            WAIT,
-            |_| Duration::ZERO,
-            async |orders| {
-                tokio::time::sleep(ms(200)).await;
-                assert!(orders.send(Order::Rest).is_ok());
-            },
-        );
-        assert!((40..=60).contains(&tally.ok), "{:?}", counts(&tally));
-        assert_eq!((tally.stopped, tally.missed), (100 - tally.ok, 0));
+    fn what_stays_away_is_stopped_and_what_is_given_up_missed() {
+        #[track_caller]
+        fn check(is_stopped: bool, orders: impl IntoIterator<Item = Order<Script<Box<dyn Fn(u64) -> Duration>>>>) {
+            let Finished { tally, .. } = work(
+                100,
+                ms(400),
+                WAIT,
+                |_| Duration::ZERO,
+                async |told| {
+                    for order in orders {
+                        tokio::time::sleep(ms(100)).await;
+                        assert!(told.send(order).is_ok());
+                    }
+                },
+            );
+            assert!((20..=30).contains(&tally.ok) && !tally.generator_limited(), "{:?}", counts(&tally));
+            let left = 100 - tally.ok;
+            assert_eq!((tally.stopped, tally.missed), if is_stopped { (left, 0) } else { (0, left) });
+        }
+        check(true, [Order::Rest]);
+        check(false, [Order::GiveUp]);
+        // Whatever is said last.
+        check(false, [Order::Rest, Order::GiveUp]);
+        check(true, [Order::GiveUp, Order::Rest]);
     }
 
     #[test]
     fn a_place_rests_before_the_next_hit_has_it() {
-        for overtime in [1, 3] {
-            let chores = Chores { left: Cell::new(u32::MAX), rest: ms(90), starts: RefCell::default() };
-            let (target, terms) = (Rc::new(chores), Terms { overtime, ..WAIT });
-            let (tally, took) = work_at(&target, 1000, ms(1000), terms, async |_| {});
+        // Also after one that has ended as soon as it is looked at, while others are due already.
+        for (overtime, takes, frequency) in [(1, 10, 1000), (3, 10, 1000), (1, 0, 5000), (3, 0, 5000)] {
+            let (left, takes, rest) = (Cell::new(u32::MAX), ms(takes), ms(100 - takes));
+            let target = Rc::new(Chores { left, takes, rest, starts: RefCell::default() });
+            let terms = Terms { overtime, ..WAIT };
+            let (tally, took) = work_at(&target, frequency, ms(1000), terms, async |_| {});
             let starts = target.starts.borrow();
             assert!(starts.windows(overtime + 1).all(|few| few[overtime] - few[0] >= ms(100)), "{starts:?}");
-            assert_eq!(tally.planned(), 1000);
+            assert_eq!(tally.planned(), frequency);
             let most = 10 * overtime as u64;
             assert!((most - 1..=most).contains(&tally.ok), "{:?}", counts(&tally));
-            assert_eq!(tally.missed, 1000 - tally.ok);
+            assert_eq!(tally.missed, frequency - tally.ok);
             // Whoever waited for a place was blocked, not late.
             assert!(tally.lag.max() < ms(2), "{:?}", tally.lag.max());
             assert!(tally.blocked.max() > ms(800) && !tally.generator_limited(), "{:?}", tally.blocked.max());
@@ -642,8 +668,34 @@ mod tests {
     }
 
     #[test]
+    fn where_overtime_is_lowered_as_many_have_to_end_before_the_next_starts() {
+        /// Hits of which the first two go on and on.
+        struct TwoHang;
+
+        impl Target for TwoHang {
+            async fn hit(&self, number: u64) -> Outcome {
+                if number < 2 { std::future::pending().await } else { Outcome::default() }
+            }
+        }
+
+        let (begin, target) = (Instant::now(), Rc::new(TwoHang));
+        let (end, before) = (begin + ms(60_000), Terms { overtime: 3, ..WAIT });
+        let pacer = Pacer::new(pace(600), begin, end, 1);
+        let mut shift = Shift::new(Rc::clone(&target), before, pacer, end, Rc::default(), Still(begin + ms(500)));
+        for due in [50, 150, 250] {
+            shift.start_due(begin + ms(due));
+        }
+        assert_eq!(shift.in_flight.len(), 3);
+        shift.change(target, Terms { overtime: 2, ..WAIT }, pace(600), begin + ms(300));
+        // The third has ended by now, but that is one.
+        shift.start_due(begin + ms(500));
+        assert_eq!((shift.in_flight.len(), shift.pacer.taken()), (2, 3));
+    }
+
+    #[test]
     fn what_finds_nothing_to_do_is_stopped() {
-        let target = Rc::new(Chores { left: Cell::new(30), rest: Duration::ZERO, starts: RefCell::default() });
+        let (left, takes, rest) = (Cell::new(30), ms(10), Duration::ZERO);
+        let target = Rc::new(Chores { left, takes, rest, starts: RefCell::default() });
         let (tally, _) = work_at(&target, 50, ms(1000), WAIT, async |_| {});
         assert_eq!((counts(&tally), target.starts.borrow().len()), ([30, 0, 0, 0, 20], 30));
         assert!(!tally.generator_limited());

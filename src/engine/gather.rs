@@ -4,8 +4,9 @@
 //! reported once every thread that takes part has closed it, the last one once
 //! every thread has ended; intervals that only some of them closed, as a stop
 //! came just at a boundary, are reported as well. Nobody waits here: who comes
-//! last reports. Hits that were expected of a thread and are in none of its
-//! intervals, for whatever reason, are missed, and are in the last one.
+//! last reports. Hits that were expected and are in no interval, for whatever
+//! reason, are missed, and are in the last one: of those that a thread was to
+//! start that is this machine's fault, of those that no thread was told of not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ struct Open {
     next: u32,
     intervals: BTreeMap<u32, BTreeMap<String, Tally>>,
     threads: BTreeMap<usize, Thread>,
+    /// Hits in the minute of tests that are to be run so once they are ready.
+    awaited: BTreeMap<String, u64>,
     /// Tests that nobody counts on any more.
     withdrawn: BTreeSet<String>,
     /// Whether nobody counts on any.
@@ -61,6 +64,7 @@ impl Gather {
             next: first,
             intervals: BTreeMap::new(),
             threads: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             is_stopped: false,
             is_over: false,
@@ -79,10 +83,18 @@ impl Gather {
         })
     }
 
+    /// So many hits of a test are expected in the minute, of threads that are named once it is ready.
+    pub fn wait_for(&self, test: &str, hits: u64) {
+        let mut open = self.open();
+        open.withdrawn.remove(test);
+        open.awaited.insert(test.to_owned(), hits);
+    }
+
     /// From now on a thread is to account for so many hits of a test in the minute.
     pub fn expect(&self, thread: usize, test: &str, hits: u64) {
         let mut open = self.open();
         open.withdrawn.remove(test);
+        open.awaited.remove(test);
         if let Some(thread) = open.threads.get_mut(&thread) {
             thread.expected.insert(test.to_owned(), hits);
         }
@@ -157,11 +169,12 @@ impl Open {
             None => {
                 self.is_over = true;
                 let last = self.intervals.last_key_value().map_or(self.next, |(index, _)| *index);
-                let left: Vec<_> = self.threads.values().flat_map(Thread::left).collect();
-                for (test, hits) in left {
+                let lost = self.threads.values().flat_map(Thread::lost);
+                let left: Vec<_> = lost.chain(self.never_ready()).collect();
+                for (test, missed) in left {
                     let tally = match self.is_stopped || self.withdrawn.contains(&test) {
-                        true => Tally { stopped: hits, ..Tally::default() },
-                        false => Tally::unable(hits),
+                        true => Tally { stopped: missed.missed, ..Tally::default() },
+                        false => missed,
                     };
                     self.add(last, BTreeMap::from([(test, tally)]));
                 }
@@ -170,6 +183,14 @@ impl Open {
                 (self.report)(Interval { index: last, last: true, tallies });
             }
         }
+    }
+
+    /// What was expected and no thread was told of.
+    fn never_ready(&self) -> impl Iterator<Item = (String, Tally)> {
+        let told = |test| self.threads.values().map(|thread| thread.share(test)).sum();
+        let left = self.awaited.iter().map(move |(test, hits)| (test, hits.saturating_sub(told(test))));
+        let missed = |hits| Tally { missed: hits, asked: hits, ..Tally::default() };
+        left.filter(|(_, hits)| *hits > 0).map(move |(test, hits)| (test.clone(), missed(hits)))
     }
 
     fn report_before(&mut self, next: u32) {
@@ -183,10 +204,18 @@ impl Open {
 
 impl Thread {
     /// What was expected and is in no interval.
-    fn left(&self) -> impl Iterator<Item = (String, u64)> {
-        let counted = |test| self.counted.get(test).copied().unwrap_or(0);
-        let left = self.expected.iter().map(move |(test, hits)| (test.clone(), hits.saturating_sub(counted(test))));
-        left.filter(|(_, hits)| *hits > 0)
+    fn lost(&self) -> impl Iterator<Item = (String, Tally)> {
+        let left = self.expected.iter().map(|(test, hits)| (test, hits.saturating_sub(self.counted(test))));
+        left.filter(|(_, hits)| *hits > 0).map(|(test, hits)| (test.clone(), Tally::unable(hits)))
+    }
+
+    /// How many hits of a test it accounts for.
+    fn share(&self, test: &str) -> u64 {
+        self.expected.get(test).copied().unwrap_or(0).max(self.counted(test))
+    }
+
+    fn counted(&self, test: &str) -> u64 {
+        self.counted.get(test).copied().unwrap_or(0)
     }
 }
 
@@ -212,6 +241,40 @@ mod tests {
         assert_eq!(seen, [(1, 0, 9), (0, 20, 0), (0, 10, 0)]);
     }
 
+    #[test]
+    fn hits_that_no_thread_was_told_of_are_missed_and_not_for_want_of_a_thread() {
+        let (gather, reported) = gather(0);
+        let [x, y] = [0, 1].map(|thread| gather.join(thread).unwrap());
+        // Gone, and back with another frequency; ready in the end; running as it did; never; and of a thread that is lost.
+        for (test, hits) in [("a", 10), ("b", 10), ("c", 10), ("d", 10), ("e", 10), ("f", 0)] {
+            gather.wait_for(test, hits);
+        }
+        gather.withdraw("a");
+        gather.wait_for("a", 20);
+        gather.expect(0, "b", 1);
+        gather.expect(1, "c", 7);
+        gather.wait_for("c", 12);
+        gather.withdraw("e");
+        gather.expect(1, "f", 3);
+        x.close(Interval { index: 0, last: true, tallies: BTreeMap::new() });
+        y.close(Interval { index: 0, last: false, tallies: tallies("c", 2) });
+        drop(y);
+        let [first, last] = [(); 2].map(|()| reported.try_recv().unwrap().tallies);
+        assert_eq!(first["c"].ok, 2);
+        let count = |tally: &Tally| (tally.missed, tally.stopped, tally.asked, tally.unsent);
+        let counts: Vec<_> = last.iter().map(|(test, tally)| (test.as_str(), count(tally))).collect();
+        let expect = [
+            ("a", (20, 0, 20, 0)),
+            ("b", (1, 0, 1, 1)),
+            ("c", (10, 0, 10, 5)),
+            ("d", (10, 0, 10, 0)),
+            ("e", (0, 10, 0, 0)),
+            ("f", (3, 0, 3, 3)),
+        ];
+        assert_eq!(counts, expect);
+        assert!(!last["a"].generator_limited() && last["f"].generator_limited());
+    }
+
     /// An interval that was reported: its index, whether it was the last, and hits that were ok, and missed, by test.
     type Seen = (u32, bool, Vec<(String, u64, u64)>);
 
@@ -229,8 +292,11 @@ mod tests {
 
     /// Hits of the test `a` that were ok.
     fn interval(index: u32, last: bool, ok: u64) -> Interval {
-        let tallies = BTreeMap::from([(String::from("a"), Tally { ok, ..Tally::default() })]);
-        Interval { index, last, tallies }
+        Interval { index, last, tallies: tallies("a", ok) }
+    }
+
+    fn tallies(test: &str, ok: u64) -> BTreeMap<String, Tally> {
+        BTreeMap::from([(test.to_owned(), Tally { ok, ..Tally::default() })])
     }
 
     fn a(index: u32, last: bool, ok: u64, missed: u64) -> Seen {
@@ -328,11 +394,7 @@ mod tests {
         gather.expect(0, "a", 5);
         // Lowered below what was done: nothing is missed then.
         gather.expect(0, "b", 5);
-        x.close(Interval {
-            index: 3,
-            last: false,
-            tallies: BTreeMap::from([(String::from("b"), Tally { ok: 3, ..Tally::default() })]),
-        });
+        x.close(Interval { index: 3, last: false, tallies: tallies("b", 3) });
         gather.expect(0, "b", 2);
         drop(x);
         assert_eq!(seen(&reported), [(3, false, vec![(String::from("b"), 3, 0)]), a(4, true, 0, 5)]);

@@ -29,9 +29,6 @@ use crate::kinds::{Prepared, Type};
 use crate::pacer::{Pace, Share};
 use crate::summary::Tally;
 
-/// The thread that there always is.
-const FIRST: usize = 0;
-
 /// The minute as the engine sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -119,12 +116,13 @@ impl Engine {
         self.front().run(assignment);
     }
 
-    /// Counts on a test that is to be run, once it is ready, unless it runs already: of its hits in the minute, those are
-    /// missed that never are.
+    /// Counts on a test that is to be run so once it is ready: of its hits in the minute, those are missed that never
+    /// are. If it runs already, it goes on as it does.
     pub fn expect(&self, test: &str, frequency: u64) {
-        let front = self.front();
-        if !front.placement.has(test) {
-            front.gather.expect(FIRST, test, frequency);
+        let mut front = self.front();
+        front.gather.wait_for(test, frequency);
+        if front.placement.rests(test) {
+            front.rest(test, Order::GiveUp);
         }
     }
 
@@ -132,12 +130,13 @@ impl Engine {
     pub fn withdraw(&self, test: &str) {
         let mut front = self.front();
         front.gather.withdraw(test);
-        front.rest(test);
+        front.rest(test, Order::Rest);
     }
 
-    /// Starts no further hit of a test, until it is run again.
-    pub fn rest(&self, test: &str) {
-        self.front().rest(test);
+    /// Starts no further hit of a test that can't be run as it should, until it is run again: what is left of it is
+    /// missed.
+    pub fn give_up(&self, test: &str) {
+        self.front().rest(test, Order::GiveUp);
     }
 
     /// Starts no further hit and drops those in flight.
@@ -179,18 +178,15 @@ impl Front {
             }
         }
         let threads = self.placement.place(&assignment.test, frequency, overtime);
-        if !threads.contains(&FIRST) {
-            self.gather.expect(FIRST, &assignment.test, 0);
-        }
         for (share, &thread) in Share::all(threads.len() as u32).zip(&threads) {
             self.gather.expect(thread, &assignment.test, share.part_of(frequency));
             self.tell(thread, Order::Run(Box::new(assignment.clone()), share));
         }
     }
 
-    fn rest(&mut self, test: &str) {
+    fn rest(&mut self, test: &str, order: fn(String) -> Order) {
         for thread in self.placement.rest(test) {
-            self.tell(thread, Order::Rest(test.to_owned()));
+            self.tell(thread, order(test.to_owned()));
         }
     }
 

@@ -89,8 +89,13 @@ impl Placement {
         self.ask(test, frequency)
     }
 
+    /// Whether a test was placed and rests now.
+    pub fn rests(&self, test: &str) -> bool {
+        self.tests.get(test).is_some_and(|placed| placed.frequency == 0)
+    }
+
     /// Whether a test was placed, also if it rests now.
-    pub fn has(&self, test: &str) -> bool {
+    fn has(&self, test: &str) -> bool {
         self.tests.contains_key(test)
     }
 
@@ -199,7 +204,9 @@ mod tests {
         assert_eq!(placement.asked, [Some(MOST), Some(MOST - 1)]);
         assert_eq!(place(&mut placement, "a", 3, 1), [0, 1]);
         assert_eq!(placement.asked, [Some(2), Some(1)]);
+        assert_eq!((placement.rests("a"), placement.rests("b")), (false, false));
         assert_eq!(placement.rest("a"), [0, 1]);
+        assert!(placement.rests("a"));
         assert_eq!(placement.rest("b"), [0; 0]);
         assert_eq!(placement.asked, [Some(0), Some(0)]);
         assert_eq!(place(&mut placement, "a", 5, 100), [0, 1]);

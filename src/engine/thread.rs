@@ -29,8 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 pub enum Order {
     /// Run this share of a test, or run it differently from now on.
     Run(Box<Assignment>, Share),
-    /// Start no further hit of a test, until it is run again.
+    /// Start no further hit of a test, until it is run again; what is left of it is stopped.
     Rest(String),
+    /// The same, but what is left of it is missed.
+    GiveUp(String),
     /// Start no further hit and drop those in flight.
     Stop,
 }
@@ -97,7 +99,8 @@ impl Conductor {
                 order = orders.recv() => match order {
                     Some(Order::Run(assignment, share)) if !stopping => self.run(*assignment, share),
                     Some(Order::Run(..)) => {}
-                    Some(Order::Rest(test)) => self.rest(&test),
+                    Some(Order::Rest(test)) => self.rest(&test, shift::Order::Rest),
+                    Some(Order::GiveUp(test)) => self.rest(&test, shift::Order::GiveUp),
                     Some(Order::Stop) | None => {
                         stopping = true;
                         for running in self.tests.values() {
@@ -166,13 +169,13 @@ impl Conductor {
             _ => {}
         }
         self.told += 1;
-        self.rest(test);
+        self.rest(test, shift::Order::GiveUp);
     }
 
-    fn rest(&mut self, test: &str) {
+    fn rest(&mut self, test: &str, order: shift::Order<KindTarget>) {
         if let Some(running) = self.tests.get_mut(test) {
             running.active = false;
-            let _ = running.orders.send(shift::Order::Rest);
+            let _ = running.orders.send(order);
         }
     }
 

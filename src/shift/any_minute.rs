@@ -110,6 +110,7 @@ struct Stalling {
     stalls: Vec<(Instant, Duration)>,
     longest_us: u64,
     seed: u64,
+    rest: Duration,
     starts: RefCell<Vec<(u64, Instant)>>,
     in_flight: Rc<Cell<usize>>,
     most: Cell<usize>,
@@ -138,6 +139,10 @@ impl Target for Stalling {
         let failure = random.bool().then(|| Failure::new(Reason::Other, "every other one fails"));
         Outcome { failure, ..Outcome::default() }
     }
+
+    fn rest(&self) -> Duration {
+        self.rest
+    }
 }
 
 /// One minute as it is to be played; moments are counted from its beginning.
@@ -147,6 +152,8 @@ struct Case {
     made: Duration,
     pace: Pace,
     terms: Terms,
+    /// How long places rest after a hit.
+    rest: Duration,
     orders: Vec<(Duration, Told)>,
     late_at_times: bool,
 }
@@ -156,6 +163,7 @@ struct Case {
 enum Told {
     Change(Terms, Pace),
     Rest,
+    GiveUp,
     Stop,
 }
 
@@ -185,13 +193,15 @@ impl Case {
                     let frequency = if random.bool() { pace.frequency } else { frequency(random) };
                     Told::Change(terms_like(terms, random), Pace { frequency, ..pace })
                 }
-                6..9 => Told::Rest,
+                6..8 => Told::Rest,
+                8 => Told::GiveUp,
                 _ => Told::Stop,
             };
             (moment, told)
         });
         let orders = orders.collect();
-        Self { begin: Instant::now(), made: ms(made), pace, terms, orders, late_at_times: random.u8(..) < 64 }
+        let rest = if random.u8(..) < 64 { ms(random.u64(1..5_000)) } else { Duration::ZERO };
+        Self { begin: Instant::now(), made: ms(made), pace, terms, rest, orders, late_at_times: random.u8(..) < 64 }
     }
 
     fn made(&self) -> Instant {
@@ -214,8 +224,9 @@ impl Case {
         let target = Rc::new(Stalling {
             clock: Rc::clone(&clock),
             stalls: stalls[..random.usize(0..4)].to_vec(),
-            longest_us: 10_u64.pow(random.u32(0..7)),
+            longest_us: 10_u64.pow(random.u32(0..7)) - 1,
             seed: random.u64(..),
+            rest: self.rest,
             starts: RefCell::default(),
             in_flight: Rc::default(),
             most: Cell::default(),
@@ -247,6 +258,7 @@ impl Case {
             let order = match *told {
                 Told::Change(terms, pace) => Order::Change(Rc::clone(target), terms, pace, clock.now.get()),
                 Told::Rest => Order::Rest,
+                Told::GiveUp => Order::GiveUp,
                 Told::Stop => Order::Stop,
             };
             // A shift that has ended hears nothing.
@@ -266,7 +278,7 @@ impl Case {
         let changes = self.orders.iter().take_while(|(given, _)| self.begin + *given <= moment).filter_map(
             |(_, told)| match told {
                 Told::Change(_, pace) => Some(pace.frequency),
-                Told::Rest | Told::Stop => None,
+                Told::Rest | Told::GiveUp | Told::Stop => None,
             },
         );
         changes.last().unwrap_or(self.pace.frequency)
@@ -275,7 +287,7 @@ impl Case {
     fn most_in_flight(&self) -> usize {
         let changed = self.orders.iter().filter_map(|(_, told)| match told {
             Told::Change(terms, _) => Some(terms.overtime),
-            Told::Rest | Told::Stop => None,
+            Told::Rest | Told::GiveUp | Told::Stop => None,
         });
         changed.fold(self.terms.overtime, usize::max)
     }
@@ -285,7 +297,12 @@ impl Case {
         played.intervals.iter().for_each(|interval| minute.merge(interval));
         let starts = played.target.starts.borrow();
         self.check_counts(&minute, &starts)?;
-        ensure!(played.target.most.get() <= self.most_in_flight(), "{} in flight", played.target.most.get());
+        let most = self.most_in_flight();
+        ensure!(played.target.most.get() <= most, "{} in flight", played.target.most.get());
+        for few in starts.windows(most + 1) {
+            let (first, next) = (few[0], few[most]);
+            ensure!(next.1 - first.1 >= self.rest, "hit {} has the place of hit {} that rests", next.0, first.0);
+        }
         for pair in starts.windows(2) {
             self.check_neighbours(pair[0], pair[1], &played.clock)?;
         }

@@ -3,6 +3,7 @@
 mod changes;
 mod database;
 mod hostile;
+mod midminute;
 mod pace;
 mod posts;
 mod provisioner;

@@ -186,7 +186,7 @@ fn a_change_of_frequency_reaches_every_share() {
         });
         bench.run("a", &of_type, after);
         // Away and back, nothing is sent twice.
-        bench.engine.rest("a");
+        bench.engine.withdraw("a");
         bench.run("a", &of_type, after);
         assert_eq!(bench.engine.threads(), 3);
         expect_to_the_hit(&sum(&bench.intervals(), "a"), after, &target);
@@ -195,6 +195,22 @@ fn a_change_of_frequency_reaches_every_share() {
     check(THREE, THREE - 500);
     // Shares of a test stay, also when it becomes an ordinary one.
     check(THREE, THREE / 3);
+}
+
+#[test]
+fn what_a_test_that_can_no_longer_run_leaves_is_missed_on_every_thread() {
+    let target = Target::start(Answer::ok(Duration::ZERO));
+    let bench = Bench::start(3, 2.0);
+    bench.run("a", &of_type(&target, 30), THREE);
+    eventually("a quarter of the hits", BOUND, || (target.requests().len() as u64 > THREE / 4).then_some(()));
+    // A database that nobody got ready.
+    let text = "kind = \"influxdb\"\n[read.query_generator.basic]\ntemplate = \"SELECT 1\"\n\
+                [read.query_client.basic]\naddresses = [\"127.0.0.1:1\"]\ndatabase = \"lab\"\nconcurrency = 30\n";
+    let none = kinds::read("none", Path::new("none.toml"), text).0.unwrap().remove(0);
+    bench.run("a", &none, THREE);
+    let tally = sum(&bench.intervals(), "a");
+    assert!((THREE / 4..THREE).contains(&tally.ok), "{:?}", counts(&tally));
+    assert_eq!(counts(&tally), [tally.ok, 0, 0, THREE - tally.ok, 0]);
 }
 
 #[test]
