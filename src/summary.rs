@@ -81,9 +81,9 @@ pub struct Tally {
     pub failed: u64,
     /// Hits skipped as `overtime` was reached.
     pub canceled: u64,
-    /// Hits the minute had no time left for.
+    /// Hits the minute had no time left for, or that could not be started, as what they need was not ready.
     pub missed: u64,
-    /// Hits that a stop or a removal kept from starting or dropped in flight.
+    /// Hits that a stop or a removal kept from starting or dropped in flight, or that found nothing to do.
     pub stopped: u64,
     /// Hits that were due by the plan as it was made, wherever catch-up moved them.
     #[serde(default)]
