@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::net::UdpSocket;
+use std::thread;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
@@ -68,6 +70,29 @@ fn batch_interval_is_the_least_gap_on_a_connection() {
         run(&sandbox, 0);
         expect_rests(&sandbox, &posts.all()[before..], 3 * ports.len());
     }
+}
+
+#[test]
+fn batch_interval_is_the_least_gap_of_datagrams_however_many_are_due() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let lines = thread::spawn(move || {
+        let (mut lines, mut datagram) = (0, vec![0; 1 << 16]);
+        // An empty one is the last.
+        while let Ok(length @ 1..) = socket.recv(&mut datagram) {
+            lines += datagram[..length].iter().filter(|byte| **byte == b'\n').count();
+        }
+        lines
+    });
+    let client = "format = \"line_udp\"\nbatch_interval = \"20ms\"\nconcurrency = 1";
+    // Ten are due in a millisecond, and each is over as soon as it began.
+    let sandbox = load(&Stress { client, ..Stress::to(&port) }, 600_000);
+    run(&sandbox, 0);
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&[], ("127.0.0.1", port)).unwrap();
+    let (came, written) = (lines.join().unwrap() as u64, sandbox.results().work("load.write", "points"));
+    assert!(came <= written, "{came} of {written}");
+    // Three seconds have room for 150 batches.
+    assert!((5_000..=15_100).contains(&written), "{written}");
 }
 
 /// Expects that connections, at most so many, rest.
