@@ -95,6 +95,17 @@ pub struct Rest {
     pub newest: Option<i64>,
 }
 
+/// How a loan has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// Nothing was known of it any more.
+    Unknown,
+    /// What it hadn't done is left.
+    Left,
+    /// So it is, and with what it had done all points are done, which was not told yet.
+    LastDone,
+}
+
 impl Book {
     /// The book of points of which none was lent.
     pub fn new(identity: &str) -> Self {
@@ -242,9 +253,9 @@ impl Book {
         true
     }
 
-    /// A loan has ended: what isn't done is left.
-    pub fn settle(&mut self, loan: u64, rest: &Rest) {
-        let Some(entry) = self.loans.remove(&loan) else { return };
+    /// A loan has ended: what isn't done is left. Of all points there are `total`; `None`: no end.
+    pub fn settle(&mut self, loan: u64, rest: &Rest, total: Option<u64>) -> Settled {
+        let Some(entry) = self.loans.remove(&loan).filter(|entry| !entry.forgotten) else { return Settled::Unknown };
         for (clock, numbers) in entry.lots.by_clock() {
             let unsent = numbers.common(&rest.unsent);
             let mut sent = numbers.clone();
@@ -252,20 +263,19 @@ impl Book {
             self.left.add(None, &unsent);
             self.left.add(clock, &sent);
         }
-        if !entry.forgotten {
-            self.slots.take_back(entry.slot, entry.given, entry.before.max(rest.newest));
-        }
+        self.slots.take_back(entry.slot, entry.given, entry.before.max(rest.newest));
         self.fold();
+        if total.is_some_and(|total| self.tell_done(total)) { Settled::LastDone } else { Settled::Left }
     }
 
     /// Whether the first `total` numbers are done, all of them.
-    pub fn is_done(&self, total: u64) -> bool {
+    fn is_done(&self, total: u64) -> bool {
         let mut open = self.loans.values().map(|entry| &entry.lots).chain([&self.left]).filter_map(Lots::first);
         self.place >= total && !open.any(|first| first < total)
     }
 
     /// Whether all are done and that was not told yet; it is then.
-    pub fn tell_done(&mut self, total: u64) -> bool {
+    fn tell_done(&mut self, total: u64) -> bool {
         self.is_done(total) && self.told.replace(total) != Some(total)
     }
 
@@ -331,9 +341,9 @@ mod tests {
         borrow(&mut book, 1, &WANTS);
         borrow(&mut book, 2, &WANTS);
         book.acknowledge(1, &of(&[(0, 50)]));
-        book.settle(1, &Rest::default());
+        book.settle(1, &Rest::default(), None);
         assert_eq!((book.place, ranges(&book.left)), (200, vec![(50, 100)]));
-        book.settle(2, &Rest::default());
+        book.settle(2, &Rest::default(), None);
         assert_eq!((book.place, ranges(&book.left)), (50, vec![]));
     }
 
@@ -343,7 +353,7 @@ mod tests {
         let lent = borrow(&mut book, 1, &stamped(1_000_000));
         let clock = lent.fresh.in_order()[0].1;
         book.acknowledge(1, &of(&[(0, 10)]));
-        book.settle(1, &Rest { unsent: of(&[(30, 100)]), newest: clock.map(|clock| clock.stamp(29)) });
+        book.settle(1, &Rest { unsent: of(&[(30, 100)]), newest: clock.map(|clock| clock.stamp(29)) }, None);
         assert_eq!((book.place, book.left.in_order()), (30, vec![(10..30, clock)]));
         assert_eq!(book.slots.newest(0), clock.map(|clock| clock.stamp(29)));
         let again = borrow(&mut book, 2, &stamped(2_000_000));
@@ -408,7 +418,7 @@ mod tests {
         assert_eq!(book.lend(1, &WANTS).unwrap(), Lent::default());
         assert_eq!(ranges(&borrow(&mut book, 2, &WANTS).fresh), [(0, 100)]);
         assert!(!book.acknowledge(1, &of(&[(0, 100)])));
-        book.settle(1, &Rest::default());
+        book.settle(1, &Rest::default(), None);
         assert_eq!(ranges(&book.loans[&2].lots), [(0, 100)]);
     }
 
@@ -446,7 +456,7 @@ mod tests {
                     }
                     book.acknowledge(loan, &done);
                     if random.bool() {
-                        book.settle(loan, &Rest { unsent, newest });
+                        book.settle(loan, &Rest { unsent, newest }, None);
                     } else {
                         book.bury(loan);
                     }

@@ -104,9 +104,9 @@ impl Sessions {
             Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
             None => {
                 let ledger = self.ledger(type_name, writing)?;
-                let loan =
-                    ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
-                if let Some(newest) = loan.newest() {
+                let lent = ledger.borrow(&format!("{}.{test}", self.run), &wants);
+                let (loan, newest) = lent.context("no points can be taken out")?;
+                if let Some(newest) = newest {
                     session.see(points.stamp(newest.number, newest.clock.as_ref()));
                 }
                 // Its writer is got ready again only when it was told that it is.
@@ -129,21 +129,22 @@ impl Sessions {
     /// Files which points are done, by loan.
     ///
     /// # Errors
-    /// What couldn't be written. The next time all of it is.
+    /// What couldn't be written. The next time all of it is, or when they are closed.
     pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
         self.each_loan(|_, loan| done.get(&loan.number()).map_or(Ok(()), |done| loan.acknowledge(done)))
     }
 
-    /// No hit follows: points that aren't done are for other runs. Says so, once, where there are none left.
+    /// No hit follows: files which points are done, too, and leaves the others to other runs. Says so, once, where there
+    /// are none left.
     ///
     /// # Errors
     /// What couldn't be written.
-    pub fn close(&self) -> io::Result<()> {
+    pub fn close(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
+        let none = Ranges::default();
         self.each_loan(|session, loan| {
-            loan.close()?;
-            if let Some(total) = session.points.as_ref().and_then(Points::count)
-                && loan.tell_done(total).unwrap_or(false)
-            {
+            let total = session.points.as_ref().and_then(Points::count);
+            let is_told = loan.close(done.get(&loan.number()).unwrap_or(&none), total)?;
+            if let Some(total) = total.filter(|_| is_told) {
                 let (test, name) = (&session.test, &session.type_name);
                 log::warn!("test {test}: all {total} points of type {name} are written: the writer is done");
             }
@@ -338,12 +339,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::kinds;
     use crate::kinds::Kind;
 
+    const LAB: &str = "[write.influx_client.basic]\naddresses = [\"h:1\"]\ndatabase = \"lab\"\nbatch_size = 1";
+
     #[track_caller]
-    fn writing(more: &str) -> Writing {
+    fn settings(more: &str) -> Arc<Settings> {
         let text = format!(
             "kind = \"influxdb\"\n[write.point_generator.basic]\nmeasurement = \"cpu\"\nseries_count = 3\n\
              tag = [{{ key = \"host\", value = \"s\" }}]\nfield = [{{ key = \"v\", value = \"int\" }}]\n{more}"
@@ -351,8 +356,46 @@ mod tests {
         let (read, faults) = kinds::read("x", Path::new("x.toml"), &text);
         assert_eq!(faults, []);
         match read.unwrap().remove(0).kind {
-            Kind::InfluxWrite(settings) => settings.writing.clone().unwrap(),
+            Kind::InfluxWrite(settings) => settings,
             other => panic!("{other:?} writes nothing"),
+        }
+    }
+
+    fn sessions(state: &Path) -> Sessions {
+        Sessions::new(state, "20261121T0327Z.1", "web1")
+    }
+
+    /// Takes all there is.
+    fn numbers(session: &Session) -> Ranges {
+        let (_, loan) = session.writer().unwrap();
+        std::iter::from_fn(|| loan.take(1)).map(|batch| (batch.numbers.clone(), batch.done()).0).collect()
+    }
+
+    /// What the book of a type says of its loans.
+    fn loans(state: &Path, type_name: &str) -> serde_json::Value {
+        let book = fs::read(state.join(format!("influxdb/{type_name}.json"))).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&book).unwrap()["loans"].take()
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_closed_holds_no_other_up_and_can_be_tried_again() {
+        let state = tempfile::tempdir().unwrap();
+        let (sessions, settings) = (sessions(state.path()), settings(LAB));
+        let of_types = ["a", "b"].map(|name| sessions.to_write(name, name, &settings, 10).unwrap());
+        let done = |numbers: &[(u64, u64)]| -> BTreeMap<u64, Ranges> {
+            let loans = of_types.iter().map(|session| session.writer().unwrap().1.number());
+            loans.map(|loan| (loan, numbers.to_vec().into())).collect()
+        };
+        let full = state.path().join("influxdb/a.json.partial");
+        fs::create_dir(&full).unwrap();
+        sessions.file(&done(&[(0, 3)])).unwrap_err();
+        sessions.close(&done(&[(3, 5)])).unwrap_err();
+        assert_eq!(["a", "b"].map(|name| loans(state.path(), name).as_object().unwrap().len()), [1, 0]);
+        fs::remove_dir(&full).unwrap();
+        sessions.close(&BTreeMap::new()).unwrap();
+        for name in ["a", "b"] {
+            let next = self::sessions(state.path()).to_write(name, name, &settings, 10).unwrap();
+            assert_eq!(Vec::from(numbers(&next)), [(5, 15)], "{name}");
         }
     }
 
@@ -361,7 +404,8 @@ mod tests {
         #[track_caller]
         fn check(points: &str, client: &str, expect: &str) {
             let client = format!("[write.influx_client.basic]\naddresses = [\"h:1\"]\n{client}");
-            assert_eq!(identity(&writing(&format!("{points}\n{client}")), "web1"), expect);
+            let settings = settings(&format!("{points}\n{client}"));
+            assert_eq!(identity(settings.writing.as_ref().unwrap(), "web1"), expect);
         }
         let v1 = "database = \"lab\"";
         check("", v1, r#"["cpu",[["host","s"]],null,3,null,"n",["lab",null]]"#);
