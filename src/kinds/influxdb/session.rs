@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use super::ledger::{Ledger, Wants};
@@ -37,6 +37,8 @@ pub struct Session {
     points: Option<Points>,
     /// What its run was lent, once it was.
     loan: OnceLock<Loan>,
+    /// Held while that is made or extended, of which one is enough.
+    lending: Mutex<()>,
     /// The newest time stamp of points that were to be sent, in nanoseconds since 1970.
     newest: AtomicI64,
     /// The minute that the run owns, or is about to, counted from 1970.
@@ -51,9 +53,7 @@ pub struct Sessions {
     state: PathBuf,
     run: String,
     host: String,
-    /// Those that are run now, by test.
-    open: Mutex<BTreeMap<String, Arc<Session>>>,
-    /// All that there were.
+    /// All that there were; the last one of a test is the one that is run now.
     all: Mutex<Vec<Arc<Session>>>,
     is_stopped: AtomicBool,
 }
@@ -65,7 +65,6 @@ impl Sessions {
             state: state.to_owned(),
             run: run.to_owned(),
             host: host.to_owned(),
-            open: Mutex::default(),
             all: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         }
@@ -96,23 +95,7 @@ impl Sessions {
     ) -> anyhow::Result<Arc<Session>> {
         let session = self.session(test, type_name, settings);
         self.provision(&session)?;
-        let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
-            bail!("nothing is to be written")
-        };
-        let wants = wants(writing, points, frequency);
-        match session.loan.get() {
-            Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
-            None => {
-                let ledger = self.ledger(type_name, writing)?;
-                let lent = ledger.borrow(&format!("{}.{test}", self.run), &wants);
-                let (loan, newest) = lent.context("no points can be taken out")?;
-                if let Some(newest) = newest {
-                    session.see(points.stamp(newest.number, newest.clock.as_ref()));
-                }
-                // Its writer is got ready again only when it was told that it is.
-                let _ = session.loan.set(loan);
-            }
-        }
+        self.lend(&session, frequency)?;
         Ok(session)
     }
 
@@ -164,15 +147,38 @@ impl Sessions {
 
     /// The session of a test of this type with these settings.
     fn session(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> Arc<Session> {
-        let mut open = lock(&self.open);
+        let mut all = lock(&self.all);
         let is_same = |session: &&Arc<Session>| session.type_name == type_name && session.settings == *settings;
-        if let Some(session) = open.get(test).filter(is_same) {
+        if let Some(session) = latest(&all, test).filter(is_same) {
             return Arc::clone(session);
         }
         let session = Arc::new(Session::new(test, type_name, settings, &self.host));
-        open.insert(test.to_owned(), Arc::clone(&session));
-        lock(&self.all).push(Arc::clone(&session));
+        all.push(Arc::clone(&session));
         session
+    }
+
+    /// Takes out the points that so many batches a minute need, or those that are missing: a test may be got ready at
+    /// another frequency, and before it is ready at the first.
+    fn lend(&self, session: &Arc<Session>, frequency: u64) -> anyhow::Result<()> {
+        let Session { test, type_name, settings, .. } = &**session;
+        let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
+            bail!("nothing is to be written")
+        };
+        let _lending = lock(&session.lending);
+        let wants = wants(writing, points, frequency);
+        if let Some(loan) = session.loan.get() {
+            return loan.extend(&wants).context("no more points can be taken out");
+        }
+        // While its database was seen to it may have been changed: then the points that it means now would begin again.
+        ensure!(latest(&lock(&self.all), test).is_some_and(|latest| Arc::ptr_eq(latest, session)), "it was changed");
+        let ledger = self.ledger(type_name, writing)?;
+        let lent = ledger.borrow(&format!("{}.{test}", self.run), &wants);
+        let (loan, newest) = lent.context("no points can be taken out")?;
+        if let Some(newest) = newest {
+            session.see(points.stamp(newest.number, newest.clock.as_ref()));
+        }
+        session.loan.get_or_init(|| loan);
+        Ok(())
     }
 
     /// Sees to the database of a session, unless that was done.
@@ -248,6 +254,7 @@ impl Session {
             settings: Arc::clone(settings),
             points,
             loan: OnceLock::new(),
+            lending: Mutex::default(),
             newest: AtomicI64::new(start.unwrap_or_else(now)),
             minute: u64::try_from(now() / MINUTE.as_nanos() as i64).unwrap_or(0),
             provisioned: Mutex::default(),
@@ -296,6 +303,11 @@ impl Session {
     }
 }
 
+/// The session of a test that is run now.
+fn latest<'a>(all: &'a [Arc<Session>], test: &str) -> Option<&'a Arc<Session>> {
+    all.iter().rfind(|session| session.test == test)
+}
+
 /// The present, in nanoseconds since 1970.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -340,11 +352,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Barrier;
+    use std::thread;
 
     use super::*;
     use crate::kinds;
     use crate::kinds::Kind;
 
+    /// What a server says that has executed a statement.
+    const EXECUTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"results\":[{}]}";
     const LAB: &str = "[write.influx_client.basic]\naddresses = [\"h:1\"]\ndatabase = \"lab\"\nbatch_size = 1";
 
     #[track_caller]
@@ -377,6 +395,28 @@ mod tests {
         serde_json::from_slice::<serde_json::Value>(&book).unwrap()["loans"].take()
     }
 
+    fn provision(server: &TcpListener, more: &str) -> String {
+        format!("[provision.basic]\naddress = \"{}\"\ndatabase = \"lab\"\n{more}", server.local_addr().unwrap())
+    }
+
+    #[test]
+    fn a_test_that_is_got_ready_by_several_at_once_has_one_loan_and_the_most_that_is_wanted() {
+        let state = tempfile::tempdir().unwrap();
+        let (sessions, settings, all) = (sessions(state.path()), settings(LAB), Barrier::new(8));
+        thread::scope(|scope| {
+            for thread in 1..=8 {
+                let (sessions, settings, all) = (&sessions, &settings, &all);
+                scope.spawn(move || {
+                    all.wait();
+                    sessions.to_write("load", "x", settings, 10 * thread).unwrap();
+                });
+            }
+        });
+        assert_eq!(loans(state.path(), "x").as_object().unwrap().len(), 1);
+        let session = sessions.to_write("load", "x", &settings, 1).unwrap();
+        assert_eq!(Vec::from(numbers(&session)), [(0, 80)]);
+    }
+
     #[test]
     fn a_type_that_cannot_be_closed_holds_no_other_up_and_can_be_tried_again() {
         let state = tempfile::tempdir().unwrap();
@@ -397,6 +437,26 @@ mod tests {
             let next = self::sessions(state.path()).to_write(name, name, &settings, 10).unwrap();
             assert_eq!(Vec::from(numbers(&next)), [(5, 15)], "{name}");
         }
+    }
+
+    #[test]
+    fn a_type_that_is_changed_while_its_database_is_seen_to_takes_nothing_from_what_it_is_now() {
+        let state = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (sessions, before) = (sessions(state.path()), settings(&format!("{LAB}\n{}", provision(&server, ""))));
+        let after = settings(&LAB.replace("lab", "other"));
+        thread::scope(|scope| {
+            let late = scope.spawn(|| sessions.to_write("load", "x", &before, 10));
+            let (mut connection, _) = server.accept().unwrap();
+            let session = sessions.to_write("load", "x", &after, 10).unwrap();
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+            connection.write_all(EXECUTED).unwrap();
+            assert_eq!(late.join().unwrap().unwrap_err().to_string(), "it was changed");
+            let loan = session.writer().unwrap().1.number();
+            sessions.close(&[(loan, numbers(&session))].into()).unwrap();
+        });
+        let next = self::sessions(state.path()).to_write("load", "x", &after, 10).unwrap();
+        assert_eq!(Vec::from(numbers(&next)), [(10, 20)]);
     }
 
     #[test]
