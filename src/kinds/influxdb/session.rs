@@ -205,7 +205,11 @@ impl Sessions {
             }
             (Reset::By(host), Some(writing)) if *host == self.host => {
                 let what = format!("{} {}", provisioning.address, provisioning.database);
-                if self.ledger(name, writing)?.reset_once(&what, || provisioner.drop_database())? {
+                let drop = || {
+                    ensure!(!self.is_stopped(), "stopped");
+                    provisioner.drop_database()
+                };
+                if self.ledger(name, writing)?.reset_once(&what, drop)? {
                     log::info!("type {name}: the database was dropped, as reset_database says");
                 }
             }
@@ -475,6 +479,26 @@ mod tests {
         });
         let next = self::sessions(state.path()).to_write("load", "x", &after, 10).unwrap();
         assert_eq!(Vec::from(numbers(&next)), [(10, 20)]);
+    }
+
+    #[test]
+    fn after_a_stop_no_database_is_dropped() {
+        let state = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let reset = "reset_database = true\nreset_host = \"web1\"";
+        let (sessions, settings) = (sessions(state.path()), settings(&format!("{LAB}\n{}", provision(&server, reset))));
+        sessions.stop();
+        // Closed at once, a connection is a failure that comes soon.
+        server.set_nonblocking(true).unwrap();
+        let error = thread::scope(|scope| {
+            let late = scope.spawn(|| sessions.to_write("load", "x", &settings, 10).unwrap_err());
+            while !late.is_finished() {
+                assert!(server.accept().is_err(), "somebody is spoken to");
+                thread::yield_now();
+            }
+            late.join().unwrap()
+        });
+        assert!(error.to_string().ends_with("is not reset: stopped"), "{error}");
     }
 
     #[test]
