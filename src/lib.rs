@@ -81,7 +81,8 @@
 //! - The wall clock says once which minute it is; all else is monotonic. (The kernel's receive stamps are the wall
 //!   clock's: they count as long as that goes steadily.)
 //! - Response time is counted from when a hit was due, not from when it got started.
-//! - The engine's threads wait for no disk and no destination, and share nothing while they hit.
+//! - The engine's threads wait for no disk and no destination, and share nothing while they hit but what all of a test
+//!   take from.
 //! - Text becomes a type once, at the door; what is wrong becomes a [`fault`], and the rest runs.
 //! - What is absent: a daemon, a controller, an open port, arguments.
 
