@@ -57,13 +57,21 @@ struct Entry {
     /// The points that it is for are no longer those of the book: it has nothing, and gets nothing.
     forgotten: bool,
     /// Where its own stamps are from.
-    slot: u32,
-    /// The newest stamp in the slot without the last that it was given.
-    before: Option<i64>,
-    /// The newest stamp in the slot with them.
-    given: Option<i64>,
+    given: Vec<Given>,
     /// What isn't done.
     lots: Lots,
+}
+
+/// Stamps that a loan was given.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    /// Where they are from.
+    slot: u32,
+    /// The newest stamp in the slot without them.
+    before: Option<i64>,
+    /// The newest stamp in the slot with them.
+    newest: Option<i64>,
 }
 
 /// What is to be lent.
@@ -144,7 +152,8 @@ impl Book {
         {
             return Some(String::from("no time stamps can be had by one of its clocks"));
         }
-        self.loans.values().any(|entry| entry.slot >= SLOTS).then(|| String::from("it has a slot that there is not"))
+        let mut given = self.loans.values().flat_map(|entry| &entry.given);
+        given.any(|given| given.slot >= SLOTS).then(|| String::from("it has a slot that there is not"))
     }
 
     /// Other points are meant from now on: numbers begin at 0 again.
@@ -181,17 +190,8 @@ impl Book {
     }
 
     /// Makes a loan that has nothing yet.
-    pub fn register(&mut self, loan: u64, holder: &str, present: Option<&Present>) {
-        let taken: Vec<_> = self.loans.values().map(|entry| entry.slot).collect();
-        let slot = present.map_or(0, |present| self.slots.choose(present, &taken));
-        let entry = Entry {
-            holder: holder.to_owned(),
-            forgotten: false,
-            slot,
-            before: None,
-            given: None,
-            lots: Lots::default(),
-        };
+    pub fn register(&mut self, loan: u64, holder: &str) {
+        let entry = Entry { holder: holder.to_owned(), forgotten: false, given: Vec::new(), lots: Lots::default() };
         self.loans.insert(loan, entry);
     }
 
@@ -200,6 +200,7 @@ impl Book {
     /// # Errors
     /// When there are no more time stamps.
     pub fn lend(&mut self, loan: u64, wants: &Wants) -> io::Result<Lent> {
+        let taken: Vec<_> = self.loans.values().flat_map(|entry| &entry.given).map(|given| given.slot).collect();
         let Some(entry) = self.loans.get_mut(&loan).filter(|entry| !entry.forgotten) else {
             return Ok(Lent::default());
         };
@@ -222,10 +223,12 @@ impl Book {
             None => fresh.add(None, &unstamped),
             Some(_) if unstamped.is_empty() => {}
             Some(present) => {
-                entry.before = self.slots.newest(entry.slot);
-                let clocks = self.slots.give(entry.slot, present, &unstamped)?;
-                entry.given = self.slots.newest(entry.slot);
-                if let Some(ahead) = present.ahead(unstamped.count(), entry.given).filter(|ahead| *ahead > AHEAD) {
+                let slot = self.slots.choose(present, &taken);
+                let before = self.slots.newest(slot);
+                let clocks = self.slots.give(slot, present, &unstamped)?;
+                let newest = self.slots.newest(slot);
+                entry.given.push(Given { slot, before, newest });
+                if let Some(ahead) = present.ahead(newest).filter(|ahead| *ahead > AHEAD) {
                     let seconds = ahead / 1_000_000_000;
                     log::info!("{}: at this precision stamps have to run ahead by {seconds} s", entry.holder);
                 }
@@ -263,7 +266,9 @@ impl Book {
             self.left.add(None, &unsent);
             self.left.add(clock, &sent);
         }
-        self.slots.take_back(entry.slot, entry.given, entry.before.max(rest.newest));
+        for Given { slot, before, newest } in entry.given.into_iter().rev() {
+            self.slots.take_back(slot, newest, before.max(rest.newest));
+        }
         self.fold();
         if total.is_some_and(|total| self.tell_done(total)) { Settled::LastDone } else { Settled::Left }
     }
@@ -317,11 +322,11 @@ mod tests {
     const WANTS: Wants = Wants { points: 100, total: None, present: None };
 
     fn stamped(now: i64) -> Wants {
-        Wants { present: Some(Present { now, gap: 1000, step: 1, series: 10, batch: 10 }), ..WANTS }
+        Wants { present: Some(Present { now, until: now + 10_000, step: 1, series: 10, batch: 10 }), ..WANTS }
     }
 
     fn borrow(book: &mut Book, loan: u64, wants: &Wants) -> Lent {
-        book.register(loan, "t", wants.present.as_ref());
+        book.register(loan, "t");
         let lent = book.lend(loan, wants).unwrap();
         assert_eq!(book.fault(), None);
         lent
@@ -423,6 +428,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_added_to_a_loan_is_of_the_present_too() {
+        let mut book = Book::new("i");
+        borrow(&mut book, 1, &stamped(1_000_000));
+        let wants = Wants { points: 50, ..stamped(1_005_000) };
+        let lent = book.lend(1, &wants).unwrap();
+        let (numbers, clock) = lent.fresh.in_order().remove(0);
+        let stamps = [numbers.start, numbers.end - 1].map(|number| clock.unwrap().stamp(number));
+        assert!((1_004_984..=1_005_000).contains(&stamps[0]) && stamps[1] <= 1_015_000, "{stamps:?}");
+        // Nothing of them was handed out.
+        book.settle(1, &Rest { unsent: of(&[(0, 150)]), newest: None }, None);
+        assert_eq!((book.place, book.slots), (0, Slots::default()));
+    }
+
+    #[test]
     fn loans_at_once_have_stamps_of_their_own_also_where_numbers_come_back() {
         let mut random = fastrand::Rng::with_seed(7);
         for unit in [1, 1_000_000, 1_000_000_000] {
@@ -430,8 +449,15 @@ mod tests {
             let mut live: Vec<(u64, Lent)> = Vec::new();
             for loan in 0..200_u64 {
                 let now = 1_700_000_000_000_000_000 + (loan * 1_000_000_000).cast_signed();
-                let present = Present { now, gap: 10_000_000, step: unit, series: 7, batch: 10 };
-                live.push((loan, borrow(&mut book, loan, &Wants { present: Some(present), ..WANTS })));
+                let until = now + 100_000_000;
+                let wants = Wants { present: Some(Present { now, until, step: unit, series: 7, batch: 10 }), ..WANTS };
+                let mut lent = borrow(&mut book, loan, &wants);
+                if random.bool() {
+                    let more = book.lend(loan, &wants).unwrap();
+                    lent.again.merge(&more.again);
+                    lent.fresh.merge(&more.fresh);
+                }
+                live.push((loan, lent));
                 while live.len() > random.usize(0..5) {
                     let (loan, lent) = live.swap_remove(random.usize(0..live.len()));
                     let (mut unsent, mut done, mut newest) = (Ranges::default(), Ranges::default(), None);

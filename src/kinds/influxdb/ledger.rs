@@ -119,7 +119,7 @@ impl Ledger {
             self.sweep(book);
             dead = self.bury(book)?;
             let (number, lock) = self.lock_loan()?;
-            book.register(number, holder, wants.present.as_ref());
+            book.register(number, holder);
             made = Some((number, lock));
             Ok((book.lend(number, wants)?, book.newest))
         });

@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_dropped_comes_back_first_as_the_same_batch() {
         let (_state, ledger) = ledger();
-        let present = Present { now: 1_000_000, gap: 1000, step: 1, series: 5, batch: 30 };
+        let present = Present { now: 1_000_000, until: 1_004_000, step: 1, series: 5, batch: 30 };
         let loan = borrow(&ledger, "h", &Wants { present: Some(present), ..WANTS });
         let [first, second, third] = [0; 3].map(|_| loan.take(30).unwrap());
         assert_eq!([&first, &second, &third].map(|batch| batch.numbers.clone()), [0..30, 30..60, 60..90]);

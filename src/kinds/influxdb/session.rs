@@ -22,6 +22,7 @@ use super::provision::{End, Provisioner};
 use super::settings::{Api, Client, Provisioning, Reading, Reset, Server, Settings, Writing};
 use super::slots::Present;
 use crate::fault::quote;
+use crate::minute::LAST_START;
 use crate::ranges::Ranges;
 
 /// How long a minute of hits is.
@@ -321,13 +322,22 @@ pub fn now() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// When the last hit of the minute begins that it is at `now`, in nanoseconds since 1970: of the next minute once it has.
+fn last_start(now: i64) -> i64 {
+    let [minute, last] = [MINUTE, LAST_START].map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+    let into = now.rem_euclid(minute);
+    let left = if into < last { last - into } else { minute + last - into };
+    now.saturating_add(left)
+}
+
 /// The most that so many batches a minute can send.
 fn wants(writing: &Writing, points: &Points, frequency: u64) -> Wants {
     let Writing { points: settings, client } = writing;
     let batch = client.batch_size.get();
+    let now = now();
     let present = settings.start.is_none().then(|| Present {
-        now: now(),
-        gap: u64::try_from(MINUTE.as_nanos()).unwrap_or(u64::MAX) / frequency.max(1),
+        now,
+        until: last_start(now),
         step: client.precision.unit(),
         series: settings.series_count.get(),
         batch,
@@ -404,6 +414,15 @@ mod tests {
 
     fn provision(server: &TcpListener, more: &str) -> String {
         format!("[provision.basic]\naddress = \"{}\"\ndatabase = \"lab\"\n{more}", server.local_addr().unwrap())
+    }
+
+    #[test]
+    fn what_is_left_of_a_minute_ends_with_its_last_hit() {
+        for (now, expect) in [(0.0, 59.9), (50.0, 59.9), (59.89, 59.9), (59.9, 119.9), (60.0, 119.9), (61.0, 119.9)] {
+            let [now, expect] = [now, expect].map(|seconds| (seconds * 1e9) as i64);
+            assert_eq!(last_start(now), expect, "{now}");
+        }
+        assert_eq!(last_start(i64::MAX), i64::MAX);
     }
 
     #[test]

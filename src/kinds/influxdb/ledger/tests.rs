@@ -21,7 +21,7 @@ fn ledger(state: &Path) -> Ledger {
 }
 
 fn stamped(now: i64) -> Wants {
-    let present = Present { now, gap: 1_000_000_000, step: 1_000_000, series: 4, batch: 10 };
+    let present = Present { now, until: now + 10_000_000_000, step: 1_000_000, series: 4, batch: 10 };
     Wants { present: Some(present), ..WANTS }
 }
 
@@ -371,7 +371,7 @@ fn a_file_that_cannot_be_understood_is_never_begun_anew() {
     check(&ledger, &good.replace("[30,100]", "[100,30]"), "is not as it was written");
     check(&ledger, &good.replace("[30,100]", "[30,50],[40,100]"), "is not as it was written");
     check(&ledger, &good.replace("\"batch\":10", "\"batch\":0"), "no time stamps");
-    check(&ledger, &good.replace("\"gap\":1000000000", "\"gap\":1"), "no time stamps");
+    check(&ledger, &good.replace("\"gap\":1000800000", "\"gap\":1"), "no time stamps");
     check(&ledger, &good.replace("\"slot\":0", "\"slot\":16"), "a slot that there is not");
     check(
         &ledger,
