@@ -70,7 +70,8 @@
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
-//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; and `hostname`
+//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; writing files whole:
+//!   `whole`; and `hostname`
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
 //! in its table.
@@ -130,6 +131,7 @@ pub mod trust;
 pub mod values;
 pub mod wakeups;
 pub mod watch;
+mod whole;
 pub mod work;
 mod worker;
 

@@ -27,7 +27,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -43,6 +43,7 @@ use super::book::{Book, Lent, Rest, Settled, VERSION};
 use super::loan::{Loan, Lock, Newest};
 use crate::ranges::Ranges;
 use crate::trust::{self, Distrust};
+use crate::whole;
 
 /// The folder in the state folder.
 const FOLDER: &str = "influxdb";
@@ -304,11 +305,7 @@ impl Ledger {
             return Err(io::Error::other(fault));
         }
         let (path, partial) = (self.path(), self.file_of(".json.partial"));
-        let written = write_whole(&partial, &bytes).and_then(|()| fs::rename(&partial, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-        written?;
+        whole::write(&path, &partial, &bytes)?;
         // Else the old book might be back after a power failure, and numbers would be lent twice.
         File::open(&self.folder)?.sync_all()
     }
@@ -392,14 +389,6 @@ fn open(path: &Path, new: bool) -> io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.create(true).create_new(new).truncate(false).write(true).mode(0o600).custom_flags(flags).open(path)
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Whether somebody holds the loan whose file this is.
