@@ -71,7 +71,8 @@
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
 //! - what a kind and a destination have in common: `line_protocol`, InfluxDB's, and `credentials`, who asks over HTTP
-//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; and `hostname`
+//! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; writing files whole:
+//!   `whole`; and `hostname`
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
 //! in its table.
@@ -82,7 +83,8 @@
 //! - The wall clock says once which minute it is; all else is monotonic. (The kernel's receive stamps are the wall
 //!   clock's: they count as long as that goes steadily.)
 //! - Response time is counted from when a hit was due, not from when it got started.
-//! - The engine's threads wait for no disk and no destination, and share nothing while they hit.
+//! - The engine's threads wait for no disk and no destination, and share nothing while they hit but what all of a test
+//!   take from.
 //! - Text becomes a type once, at the door; what is wrong becomes a [`fault`], and the rest runs.
 //! - What is absent: a daemon, a controller, an open port, arguments.
 
@@ -132,6 +134,7 @@ pub mod trust;
 pub mod values;
 pub mod wakeups;
 pub mod watch;
+mod whole;
 pub mod work;
 mod worker;
 

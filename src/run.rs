@@ -177,7 +177,8 @@ impl Run {
             let _ = noticed.send(Event::Notice(notice));
         })?;
         let (kept, behind) = (events.clone(), Arc::clone(&backstage));
-        let before = move |label: &Label, summaries: &[Summary]| file(&behind, label, summaries);
+        let mut is_told = false;
+        let before = move |label: &Label, summaries: &[Summary]| file(&behind, label, summaries, &mut is_told);
         let keeper =
             Keeper::start(&places.state, &settings, before, move |interval| _ = kept.send(Event::Kept(interval)))?;
         let mut reported = Reported::load(&places.state);
@@ -471,8 +472,8 @@ impl Run {
     }
 }
 
-/// Files the work that is in an interval, which is about to be told.
-fn file(backstage: &Backstage, label: &Label, summaries: &[Summary]) {
+/// Files the work that is in an interval, which is about to be told; says once that it can't be.
+fn file(backstage: &Backstage, label: &Label, summaries: &[Summary], is_told: &mut bool) {
     let mut done: BTreeMap<u64, Ranges> = BTreeMap::new();
     for summary in summaries {
         let Measured::Test(tally) = &summary.measured else { continue };
@@ -480,9 +481,11 @@ fn file(backstage: &Backstage, label: &Label, summaries: &[Summary]) {
             done.entry(*loan).or_default().merge(ranges);
         }
     }
-    let filed = if done.is_empty() { Ok(()) } else { backstage.file(&done) };
-    if let Err(error) = filed.and_then(|()| if label.last { backstage.close() } else { Ok(()) }) {
-        log::error!("what was done can't be filed ({error}): some of it may be done, and counted, again");
+    let filed = if label.last { backstage.close(&done) } else { backstage.file(&done) };
+    if let Err(error) = filed
+        && !std::mem::replace(is_told, true)
+    {
+        log::error!("what was done can't be filed ({error}): what can't be in this minute is done, and counted, again");
     }
 }
 

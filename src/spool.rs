@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ use nix::fcntl::OFlag;
 
 use crate::label::Label;
 use crate::summary::Summary;
+use crate::whole;
 
 const INTERVALS: &str = "intervals";
 const NEW: &str = "new";
@@ -57,9 +58,8 @@ impl Spool {
         let path = folder.join(label.to_string());
         let partial = folder.join(format!("{label}{PARTIAL}"));
         let lines = lines(summaries)?;
-        let stored = write_whole(&partial, &lines).and_then(|()| fs::rename(&partial, &path));
+        let stored = whole::write(&path, &partial, &lines);
         if let Err(error) = stored.and_then(|()| self.link(&path, label, summaries)) {
-            let _ = fs::remove_file(&partial);
             let _ = fs::remove_file(&path);
             for destination in summaries.iter().flat_map(|summary| &summary.destinations) {
                 let _ = self.taken(destination, label);
@@ -238,18 +238,6 @@ fn read(path: &Path) -> io::Result<Vec<Summary>> {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error)))
         .collect()
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(OFlag::O_CLOEXEC.bits())
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
 }
 
 fn names(folder: &Path) -> Vec<String> {

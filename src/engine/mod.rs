@@ -7,7 +7,9 @@
 //! A thread shares nothing with the others while it hits: its shifts, their
 //! targets with their connections, and their histograms are its own (`Rc` and
 //! `RefCell`, as the compiler checks). A lock is taken when an interval is
-//! closed, once a thread, and when a test is placed; never for a hit.
+//! closed, once a thread, and when a test is placed; for a hit only where the
+//! threads of a test have one stock to take from, as the points that a writer
+//! was lent, and never while somebody waits for a disk or a network.
 
 mod gather;
 mod placement;

@@ -68,17 +68,17 @@ impl Backstage {
     /// is never done, and told, again.
     ///
     /// # Errors
-    /// What couldn't be written, which the next time it is.
+    /// What couldn't be written, which the next time it is, or when all is closed.
     pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
         self.sessions.file(done)
     }
 
-    /// The last hit has ended, and its work is filed: what was not done is for others.
+    /// The last hit has ended: files which work is done, and what is not is for others.
     ///
     /// # Errors
-    /// What couldn't be written. Others find out themselves what wasn't done once this process is gone.
-    pub fn close(&self) -> io::Result<()> {
-        self.sessions.close()
+    /// What couldn't be written. Others find out themselves what wasn't filed once this process is gone.
+    pub fn close(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
+        self.sessions.close(done)
     }
 
     /// Begins nothing more that takes a while.

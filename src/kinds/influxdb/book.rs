@@ -57,13 +57,21 @@ struct Entry {
     /// The points that it is for are no longer those of the book: it has nothing, and gets nothing.
     forgotten: bool,
     /// Where its own stamps are from.
-    slot: u32,
-    /// The newest stamp in the slot without the last that it was given.
-    before: Option<i64>,
-    /// The newest stamp in the slot with them.
-    given: Option<i64>,
+    given: Vec<Given>,
     /// What isn't done.
     lots: Lots,
+}
+
+/// Stamps that a loan was given.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    /// Where they are from.
+    slot: u32,
+    /// The newest stamp in the slot without them.
+    before: Option<i64>,
+    /// The newest stamp in the slot with them.
+    newest: Option<i64>,
 }
 
 /// What is to be lent.
@@ -93,6 +101,17 @@ pub struct Rest {
     pub unsent: Ranges,
     /// The newest of its own stamps that was handed out.
     pub newest: Option<i64>,
+}
+
+/// How a loan has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// Nothing was known of it any more.
+    Unknown,
+    /// What it hadn't done is left.
+    Left,
+    /// So it is, and with what it had done all points are done, which was not told yet.
+    LastDone,
 }
 
 impl Book {
@@ -133,7 +152,8 @@ impl Book {
         {
             return Some(String::from("no time stamps can be had by one of its clocks"));
         }
-        self.loans.values().any(|entry| entry.slot >= SLOTS).then(|| String::from("it has a slot that there is not"))
+        let mut given = self.loans.values().flat_map(|entry| &entry.given);
+        given.any(|given| given.slot >= SLOTS).then(|| String::from("it has a slot that there is not"))
     }
 
     /// Other points are meant from now on: numbers begin at 0 again.
@@ -170,17 +190,8 @@ impl Book {
     }
 
     /// Makes a loan that has nothing yet.
-    pub fn register(&mut self, loan: u64, holder: &str, present: Option<&Present>) {
-        let taken: Vec<_> = self.loans.values().map(|entry| entry.slot).collect();
-        let slot = present.map_or(0, |present| self.slots.choose(present, &taken));
-        let entry = Entry {
-            holder: holder.to_owned(),
-            forgotten: false,
-            slot,
-            before: None,
-            given: None,
-            lots: Lots::default(),
-        };
+    pub fn register(&mut self, loan: u64, holder: &str) {
+        let entry = Entry { holder: holder.to_owned(), forgotten: false, given: Vec::new(), lots: Lots::default() };
         self.loans.insert(loan, entry);
     }
 
@@ -189,6 +200,7 @@ impl Book {
     /// # Errors
     /// When there are no more time stamps.
     pub fn lend(&mut self, loan: u64, wants: &Wants) -> io::Result<Lent> {
+        let taken: Vec<_> = self.loans.values().flat_map(|entry| &entry.given).map(|given| given.slot).collect();
         let Some(entry) = self.loans.get_mut(&loan).filter(|entry| !entry.forgotten) else {
             return Ok(Lent::default());
         };
@@ -211,10 +223,12 @@ impl Book {
             None => fresh.add(None, &unstamped),
             Some(_) if unstamped.is_empty() => {}
             Some(present) => {
-                entry.before = self.slots.newest(entry.slot);
-                let clocks = self.slots.give(entry.slot, present, &unstamped)?;
-                entry.given = self.slots.newest(entry.slot);
-                if let Some(ahead) = present.ahead(unstamped.count(), entry.given).filter(|ahead| *ahead > AHEAD) {
+                let slot = self.slots.choose(present, &taken);
+                let before = self.slots.newest(slot);
+                let clocks = self.slots.give(slot, present, &unstamped)?;
+                let newest = self.slots.newest(slot);
+                entry.given.push(Given { slot, before, newest });
+                if let Some(ahead) = present.ahead(newest).filter(|ahead| *ahead > AHEAD) {
                     let seconds = ahead / 1_000_000_000;
                     log::info!("{}: at this precision stamps have to run ahead by {seconds} s", entry.holder);
                 }
@@ -242,9 +256,9 @@ impl Book {
         true
     }
 
-    /// A loan has ended: what isn't done is left.
-    pub fn settle(&mut self, loan: u64, rest: &Rest) {
-        let Some(entry) = self.loans.remove(&loan) else { return };
+    /// A loan has ended: what isn't done is left. Of all points there are `total`; `None`: no end.
+    pub fn settle(&mut self, loan: u64, rest: &Rest, total: Option<u64>) -> Settled {
+        let Some(entry) = self.loans.remove(&loan).filter(|entry| !entry.forgotten) else { return Settled::Unknown };
         for (clock, numbers) in entry.lots.by_clock() {
             let unsent = numbers.common(&rest.unsent);
             let mut sent = numbers.clone();
@@ -252,20 +266,21 @@ impl Book {
             self.left.add(None, &unsent);
             self.left.add(clock, &sent);
         }
-        if !entry.forgotten {
-            self.slots.take_back(entry.slot, entry.given, entry.before.max(rest.newest));
+        for Given { slot, before, newest } in entry.given.into_iter().rev() {
+            self.slots.take_back(slot, newest, before.max(rest.newest));
         }
         self.fold();
+        if total.is_some_and(|total| self.tell_done(total)) { Settled::LastDone } else { Settled::Left }
     }
 
     /// Whether the first `total` numbers are done, all of them.
-    pub fn is_done(&self, total: u64) -> bool {
+    fn is_done(&self, total: u64) -> bool {
         let mut open = self.loans.values().map(|entry| &entry.lots).chain([&self.left]).filter_map(Lots::first);
         self.place >= total && !open.any(|first| first < total)
     }
 
     /// Whether all are done and that was not told yet; it is then.
-    pub fn tell_done(&mut self, total: u64) -> bool {
+    fn tell_done(&mut self, total: u64) -> bool {
         self.is_done(total) && self.told.replace(total) != Some(total)
     }
 
@@ -307,11 +322,11 @@ mod tests {
     const WANTS: Wants = Wants { points: 100, total: None, present: None };
 
     fn stamped(now: i64) -> Wants {
-        Wants { present: Some(Present { now, gap: 1000, step: 1, series: 10, batch: 10 }), ..WANTS }
+        Wants { present: Some(Present { now, until: now + 10_000, step: 1, series: 10, batch: 10 }), ..WANTS }
     }
 
     fn borrow(book: &mut Book, loan: u64, wants: &Wants) -> Lent {
-        book.register(loan, "t", wants.present.as_ref());
+        book.register(loan, "t");
         let lent = book.lend(loan, wants).unwrap();
         assert_eq!(book.fault(), None);
         lent
@@ -331,9 +346,9 @@ mod tests {
         borrow(&mut book, 1, &WANTS);
         borrow(&mut book, 2, &WANTS);
         book.acknowledge(1, &of(&[(0, 50)]));
-        book.settle(1, &Rest::default());
+        book.settle(1, &Rest::default(), None);
         assert_eq!((book.place, ranges(&book.left)), (200, vec![(50, 100)]));
-        book.settle(2, &Rest::default());
+        book.settle(2, &Rest::default(), None);
         assert_eq!((book.place, ranges(&book.left)), (50, vec![]));
     }
 
@@ -343,7 +358,7 @@ mod tests {
         let lent = borrow(&mut book, 1, &stamped(1_000_000));
         let clock = lent.fresh.in_order()[0].1;
         book.acknowledge(1, &of(&[(0, 10)]));
-        book.settle(1, &Rest { unsent: of(&[(30, 100)]), newest: clock.map(|clock| clock.stamp(29)) });
+        book.settle(1, &Rest { unsent: of(&[(30, 100)]), newest: clock.map(|clock| clock.stamp(29)) }, None);
         assert_eq!((book.place, book.left.in_order()), (30, vec![(10..30, clock)]));
         assert_eq!(book.slots.newest(0), clock.map(|clock| clock.stamp(29)));
         let again = borrow(&mut book, 2, &stamped(2_000_000));
@@ -408,8 +423,22 @@ mod tests {
         assert_eq!(book.lend(1, &WANTS).unwrap(), Lent::default());
         assert_eq!(ranges(&borrow(&mut book, 2, &WANTS).fresh), [(0, 100)]);
         assert!(!book.acknowledge(1, &of(&[(0, 100)])));
-        book.settle(1, &Rest::default());
+        book.settle(1, &Rest::default(), None);
         assert_eq!(ranges(&book.loans[&2].lots), [(0, 100)]);
+    }
+
+    #[test]
+    fn what_is_added_to_a_loan_is_of_the_present_too() {
+        let mut book = Book::new("i");
+        borrow(&mut book, 1, &stamped(1_000_000));
+        let wants = Wants { points: 50, ..stamped(1_005_000) };
+        let lent = book.lend(1, &wants).unwrap();
+        let (numbers, clock) = lent.fresh.in_order().remove(0);
+        let stamps = [numbers.start, numbers.end - 1].map(|number| clock.unwrap().stamp(number));
+        assert!((1_004_984..=1_005_000).contains(&stamps[0]) && stamps[1] <= 1_015_000, "{stamps:?}");
+        // Nothing of them was handed out.
+        book.settle(1, &Rest { unsent: of(&[(0, 150)]), newest: None }, None);
+        assert_eq!((book.place, book.slots), (0, Slots::default()));
     }
 
     #[test]
@@ -420,8 +449,15 @@ mod tests {
             let mut live: Vec<(u64, Lent)> = Vec::new();
             for loan in 0..200_u64 {
                 let now = 1_700_000_000_000_000_000 + (loan * 1_000_000_000).cast_signed();
-                let present = Present { now, gap: 10_000_000, step: unit, series: 7, batch: 10 };
-                live.push((loan, borrow(&mut book, loan, &Wants { present: Some(present), ..WANTS })));
+                let until = now + 100_000_000;
+                let wants = Wants { present: Some(Present { now, until, step: unit, series: 7, batch: 10 }), ..WANTS };
+                let mut lent = borrow(&mut book, loan, &wants);
+                if random.bool() {
+                    let more = book.lend(loan, &wants).unwrap();
+                    lent.again.merge(&more.again);
+                    lent.fresh.merge(&more.fresh);
+                }
+                live.push((loan, lent));
                 while live.len() > random.usize(0..5) {
                     let (loan, lent) = live.swap_remove(random.usize(0..live.len()));
                     let (mut unsent, mut done, mut newest) = (Ranges::default(), Ranges::default(), None);
@@ -446,7 +482,7 @@ mod tests {
                     }
                     book.acknowledge(loan, &done);
                     if random.bool() {
-                        book.settle(loan, &Rest { unsent, newest });
+                        book.settle(loan, &Rest { unsent, newest }, None);
                     } else {
                         book.bury(loan);
                     }

@@ -2,7 +2,8 @@
 //!
 //! They are given when numbers are lent, not when a batch is sent: so a batch
 //! that is sent again has the ones that it had. Each batch has the moment at
-//! which it will be about due.
+//! which it will be about due; where the frequency is raised after that, it is
+//! sent sooner than its stamps say.
 //!
 //! For 100 series in batches of 250, from the point 1000 on, with 1 s between
 //! batches and stamps of whole milliseconds: points 1000 to 1099 have `base`,

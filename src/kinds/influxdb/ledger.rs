@@ -29,7 +29,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -41,10 +41,11 @@ use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 pub use super::book::Wants;
-use super::book::{Book, Lent, Rest, VERSION};
-use super::loan::{Loan, Lock};
+use super::book::{Book, Lent, Rest, Settled, VERSION};
+use super::loan::{Loan, Lock, Newest};
 use crate::ranges::Ranges;
 use crate::trust::{self, Distrust};
+use crate::whole;
 
 /// The folder in the state folder.
 const FOLDER: &str = "influxdb";
@@ -109,18 +110,19 @@ impl Ledger {
     }
 
     /// Lends numbers, on disk before they are given: first what the dead have left, then what came back, then new ones.
-    /// `holder` says in messages who has them.
+    /// `holder` says in messages who has them. With them comes the point that has the largest number of those that are
+    /// done; `None` when none is.
     ///
     /// # Errors
     /// When the ledger can't be read or written, or its type means other points by now. Nothing is lent then.
-    pub fn borrow(&self, holder: &str, wants: &Wants) -> io::Result<Loan> {
+    pub fn borrow(&self, holder: &str, wants: &Wants) -> io::Result<(Loan, Option<Newest>)> {
         let (mut dead, mut made) = (Vec::new(), None);
         let lent = self.update(PATIENCE, |book| {
             self.check(book)?;
             self.sweep(book);
             dead = self.bury(book)?;
             let (number, lock) = self.lock_loan()?;
-            book.register(number, holder, wants.present.as_ref());
+            book.register(number, holder);
             made = Some((number, lock));
             Ok((book.lend(number, wants)?, book.newest))
         });
@@ -128,7 +130,7 @@ impl Ledger {
             (Ok((lent, newest)), Some((number, lock))) => {
                 // Only now: a file without a loan is nothing, a loan without a file a dead one.
                 self.forget(&dead);
-                Ok(Loan::new(number, self.clone(), lock, newest, &lent))
+                Ok((Loan::new(number, self.clone(), lock, &lent), newest))
             }
             (Err(error), made) => {
                 if let Some((number, _lock)) = made {
@@ -171,29 +173,6 @@ impl Ledger {
         Ok(done)
     }
 
-    /// Whether the first `total` points are done, all of them: the writer has nothing to send any more.
-    ///
-    /// # Errors
-    /// When the ledger can't be read, or its type means other points by now.
-    #[cfg(test)]
-    pub fn is_done(&self, total: u64) -> io::Result<bool> {
-        self.update(PATIENCE, |book| {
-            self.check(book)?;
-            Ok(book.is_done(total))
-        })
-    }
-
-    /// Whether they are done and that was not told yet: `true` once.
-    ///
-    /// # Errors
-    /// When the ledger can't be read or written, or its type means other points by now.
-    pub fn tell_done(&self, total: u64) -> io::Result<bool> {
-        self.update(LITTLE_PATIENCE, |book| {
-            self.check(book)?;
-            Ok(book.tell_done(total))
-        })
-    }
-
     /// Whether it was not told yet that nobody is named who would reset the database: `true` once.
     ///
     /// # Errors
@@ -212,12 +191,11 @@ impl Ledger {
         self.update(LITTLE_PATIENCE, |book| Ok(book.acknowledge(loan, done)))
     }
 
-    /// Files what a loan has done and ends it; false when nothing is known of the loan.
-    pub(super) fn settle(&self, loan: u64, done: &Ranges, rest: &Rest) -> io::Result<bool> {
+    /// Files what a loan has done and ends it.
+    pub(super) fn settle(&self, loan: u64, done: &Ranges, rest: &Rest, total: Option<u64>) -> io::Result<Settled> {
         self.update(LITTLE_PATIENCE, |book| {
-            let is_known = book.acknowledge(loan, done);
-            book.settle(loan, rest);
-            Ok(is_known)
+            book.acknowledge(loan, done);
+            Ok(book.settle(loan, rest, total))
         })
     }
 
@@ -329,11 +307,7 @@ impl Ledger {
             return Err(io::Error::other(fault));
         }
         let (path, partial) = (self.path(), self.file_of(".json.partial"));
-        let written = write_whole(&partial, &bytes).and_then(|()| fs::rename(&partial, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-        written?;
+        whole::write(&path, &partial, &bytes)?;
         // Else the old book might be back after a power failure, and numbers would be lent twice.
         File::open(&self.folder)?.sync_all()
     }
@@ -417,14 +391,6 @@ fn open(path: &Path, new: bool) -> io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.create(true).create_new(new).truncate(false).write(true).mode(0o600).custom_flags(flags).open(path)
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Whether somebody holds the loan whose file this is.

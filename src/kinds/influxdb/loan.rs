@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fs2::FileExt;
 use serde::{Deserialize, Serialize};
 
-use super::book::{Lent, Rest, Wants};
+use super::book::{Lent, Rest, Settled, Wants};
 use super::clock::Clock;
 use super::ledger::Ledger;
 use crate::ranges::Ranges;
@@ -73,8 +73,6 @@ struct Supply {
     back: BTreeMap<u64, (u64, Option<Clock>)>,
     /// What was not handed out yet, in order.
     lots: VecDeque<Lot>,
-    /// The largest number that was handed out, by this run or one before.
-    newest: Option<Newest>,
     /// The newest stamp that was handed out and is of this loan.
     stamp: Option<i64>,
     /// Nothing is handed out any more.
@@ -101,13 +99,13 @@ struct Files {
 
 impl Loan {
     /// A loan that `ledger` has made.
-    pub(super) fn new(number: u64, ledger: Ledger, lock: Lock, newest: Option<Newest>, lent: &Lent) -> Self {
+    pub(super) fn new(number: u64, ledger: Ledger, lock: Lock, lent: &Lent) -> Self {
         let loan = Self(Arc::new(Shared {
             number,
             ledger,
             lock,
-            supply: Mutex::new(Supply { newest, ..Supply::default() }),
-            files: Mutex::new(Files::default()),
+            supply: Mutex::default(),
+            files: Mutex::default(),
             is_lost: AtomicBool::new(false),
         }));
         loan.receive(&mut loan.0.files(), lent);
@@ -128,19 +126,6 @@ impl Loan {
         }
         let (numbers, clock) = supply.next(batch.max(1))?;
         Some(Batch { numbers, clock, loan: Some(Arc::clone(&self.0)) })
-    }
-
-    /// Whether there is nothing to take at the moment.
-    #[cfg(test)]
-    pub fn is_out(&self) -> bool {
-        let supply = self.0.supply();
-        supply.is_closed || supply.back.is_empty() && supply.lots.iter().all(|lot| lot.numbers.is_empty())
-    }
-
-    /// The point with the largest number that was handed out so far, by this run or by one before, when it was done;
-    /// `None` when there was none.
-    pub fn newest(&self) -> Option<Newest> {
-        self.0.supply().newest
     }
 
     /// Lends more, as the run can send more than was thought: `wants.points` in all. It writes files.
@@ -168,39 +153,36 @@ impl Loan {
         if files.unfiled.is_empty() || files.is_settled {
             return Ok(());
         }
-        let is_known = self.0.ledger.file(self.0.number, &files.unfiled)?;
+        if !self.0.ledger.file(self.0.number, &files.unfiled)? {
+            self.0.note_lost();
+        }
         files.unfiled = Ranges::default();
-        self.0.note(is_known);
         Ok(())
     }
 
-    /// Gives back what isn't done; nothing can be taken from now on. It writes files.
+    /// Files that these numbers are done, and gives back what isn't; nothing can be taken from now on. Whether the first
+    /// `total` points are done with that, all of them, by whichever run, and it was not told yet: `true` once. It
+    /// writes files.
     ///
     /// # Errors
-    /// When the ledger can't be read or written: it can be tried again, and if it isn't, what isn't done is sent
+    /// When the ledger can't be read or written: it can be tried again, and if it isn't, what isn't filed is sent
     /// again by a later run once this one has ended.
-    pub fn close(&self) -> io::Result<()> {
+    pub fn close(&self, done: &Ranges, total: Option<u64>) -> io::Result<bool> {
         let mut files = self.0.files();
         let rest = self.0.supply().close();
         if files.is_settled {
-            return Ok(());
+            return Ok(false);
         }
-        let is_known = self.0.ledger.settle(self.0.number, &files.unfiled, &rest)?;
+        files.unfiled.merge(done);
+        let settled = self.0.ledger.settle(self.0.number, &files.unfiled, &rest, total)?;
         files.unfiled = Ranges::default();
         files.is_settled = true;
-        self.0.note(is_known);
+        if settled == Settled::Unknown {
+            self.0.note_lost();
+        }
         // One that stays is removed by the next to borrow.
         let _ = fs::remove_file(&self.0.lock.path);
-        Ok(())
-    }
-
-    /// Whether the first `total` points are done, all of them, by whichever run, and that was not told yet: `true` once.
-    ///
-    /// # Errors
-    /// When the ledger can't be read or written, or its type means other points by now: unlike [`Ledger::open`], an
-    /// old loan never brings the old points back.
-    pub fn tell_done(&self, total: u64) -> io::Result<bool> {
-        self.0.ledger.tell_done(total)
+        Ok(settled == Settled::LastDone)
     }
 
     /// Puts what was lent behind what is there.
@@ -249,9 +231,9 @@ impl Shared {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says, once, when the ledger doesn't know the loan: its type means other points by now, or its file is gone.
-    fn note(&self, is_known: bool) {
-        if !is_known && !self.is_lost.swap(true, Ordering::Relaxed) {
+    /// Says, once, that the ledger doesn't know the loan: its type means other points by now, or its file is gone.
+    fn note_lost(&self) {
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
             log::info!("{} knows nothing of this run any more: its numbers begin again", self.ledger.path().display());
         }
     }
@@ -276,9 +258,6 @@ impl Supply {
         lot.numbers.start = cut;
         if lot.numbers.is_empty() {
             self.lots.pop_front();
-        }
-        if self.newest.is_none_or(|newest| newest.number < cut - 1) {
-            self.newest = Some(Newest { number: cut - 1, clock });
         }
         Some((numbers, clock))
     }
@@ -306,11 +285,15 @@ mod tests {
         (state, ledger)
     }
 
+    fn borrow(ledger: &Ledger, holder: &str, wants: &Wants) -> Loan {
+        ledger.borrow(holder, wants).unwrap().0
+    }
+
     #[test]
     fn a_batch_that_is_dropped_comes_back_first_as_the_same_batch() {
         let (_state, ledger) = ledger();
-        let present = Present { now: 1_000_000, gap: 1000, step: 1, series: 5, batch: 30 };
-        let loan = ledger.borrow("h", &Wants { present: Some(present), ..WANTS }).unwrap();
+        let present = Present { now: 1_000_000, until: 1_004_000, step: 1, series: 5, batch: 30 };
+        let loan = borrow(&ledger, "h", &Wants { present: Some(present), ..WANTS });
         let [first, second, third] = [0; 3].map(|_| loan.take(30).unwrap());
         assert_eq!([&first, &second, &third].map(|batch| batch.numbers.clone()), [0..30, 30..60, 60..90]);
         let clock = second.clock;
@@ -335,21 +318,18 @@ mod tests {
     #[test]
     fn it_is_out_while_everything_is_taken() {
         let (_state, ledger) = ledger();
-        let loan = ledger.borrow("h", &WANTS).unwrap();
-        assert!(!loan.is_out() && loan.newest().is_none());
+        let loan = borrow(&ledger, "h", &WANTS);
         let batch = loan.take(1000).unwrap();
-        assert!(loan.is_out() && loan.take(1).is_none());
-        assert_eq!(loan.newest(), Some(Newest { number: 99, clock: None }));
+        assert!(loan.take(1).is_none());
         drop(batch);
-        assert!(!loan.is_out());
         loan.take(1000).unwrap().done();
-        assert!(loan.is_out());
+        assert!(loan.take(1).is_none());
     }
 
     #[test]
     fn threads_that_take_and_drop_send_each_number_once() {
         let (_state, ledger) = ledger();
-        let loan = ledger.borrow("h", &Wants { points: 5_000, ..WANTS }).unwrap();
+        let loan = borrow(&ledger, "h", &Wants { points: 5_000, ..WANTS });
         let sent = |seed| {
             let loan = loan.clone();
             thread::spawn(move || {
@@ -372,8 +352,8 @@ mod tests {
     #[test]
     fn more_is_lent_when_the_frequency_is_raised() {
         let (_state, ledger) = ledger();
-        let loan = ledger.borrow("h", &WANTS).unwrap();
-        let other = ledger.borrow("g", &WANTS).unwrap();
+        let loan = borrow(&ledger, "h", &WANTS);
+        let other = borrow(&ledger, "g", &WANTS);
         loan.extend(&Wants { points: 50, ..WANTS }).unwrap();
         loan.extend(&Wants { points: 250, ..WANTS }).unwrap();
         loan.extend(&Wants { points: 250, ..WANTS }).unwrap();
@@ -391,21 +371,21 @@ mod tests {
     #[test]
     fn nothing_is_taken_from_a_loan_that_is_closed() {
         let (_state, ledger) = ledger();
-        let loan = ledger.borrow("h", &WANTS).unwrap();
+        let loan = borrow(&ledger, "h", &WANTS);
         let batch = loan.take(10).unwrap();
-        loan.close().unwrap();
+        loan.close(&Ranges::default(), None).unwrap();
         drop(batch);
-        loan.close().unwrap();
+        loan.close(&vec![(0, 10)].into(), None).unwrap();
         loan.extend(&Wants { points: 300, ..WANTS }).unwrap();
         loan.acknowledge(&vec![(0, 10)].into()).unwrap();
-        assert!(loan.is_out() && loan.take(10).is_none());
-        assert_eq!(ledger.borrow("h", &WANTS).unwrap().take(10).unwrap().numbers, 0..10);
+        assert!(loan.take(10).is_none());
+        assert_eq!(borrow(&ledger, "h", &WANTS).take(10).unwrap().numbers, 0..10);
     }
 
     #[test]
     fn a_thread_that_panicked_holds_nobody_up() {
         let (_state, ledger) = ledger();
-        let loan = ledger.borrow("h", &WANTS).unwrap();
+        let loan = borrow(&ledger, "h", &WANTS);
         let poisoned = loan.clone();
         let panicked = thread::spawn(move || {
             let _files = poisoned.0.files();
@@ -415,7 +395,7 @@ mod tests {
         assert!(panicked.join().is_err() && loan.0.supply.is_poisoned() && loan.0.files.is_poisoned());
         loan.take(10).unwrap().done();
         loan.acknowledge(&vec![(0, 10)].into()).unwrap();
-        loan.close().unwrap();
-        assert_eq!(ledger.borrow("h", &WANTS).unwrap().take(10).unwrap().numbers, 10..20);
+        loan.close(&Ranges::default(), None).unwrap();
+        assert_eq!(borrow(&ledger, "h", &WANTS).take(10).unwrap().numbers, 10..20);
     }
 }

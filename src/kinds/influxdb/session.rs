@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use super::ledger::{Ledger, Wants};
@@ -22,6 +22,7 @@ use super::provision::{End, Provisioner};
 use super::settings::{Api, Client, Provisioning, Reading, Reset, Server, Settings, Writing};
 use super::slots::Present;
 use crate::fault::quote;
+use crate::minute::LAST_START;
 use crate::ranges::Ranges;
 
 /// How long a minute of hits is.
@@ -37,6 +38,8 @@ pub struct Session {
     points: Option<Points>,
     /// What its run was lent, once it was.
     loan: OnceLock<Loan>,
+    /// Held while that is made or extended, of which one is enough.
+    lending: Mutex<()>,
     /// The newest time stamp of points that were to be sent, in nanoseconds since 1970.
     newest: AtomicI64,
     /// The minute that the run owns, or is about to, counted from 1970.
@@ -51,9 +54,7 @@ pub struct Sessions {
     state: PathBuf,
     run: String,
     host: String,
-    /// Those that are run now, by test.
-    open: Mutex<BTreeMap<String, Arc<Session>>>,
-    /// All that there were.
+    /// All that there were; the last one of a test is the one that is run now.
     all: Mutex<Vec<Arc<Session>>>,
     is_stopped: AtomicBool,
 }
@@ -65,7 +66,6 @@ impl Sessions {
             state: state.to_owned(),
             run: run.to_owned(),
             host: host.to_owned(),
-            open: Mutex::default(),
             all: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         }
@@ -96,23 +96,7 @@ impl Sessions {
     ) -> anyhow::Result<Arc<Session>> {
         let session = self.session(test, type_name, settings);
         self.provision(&session)?;
-        let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
-            bail!("nothing is to be written")
-        };
-        let wants = wants(writing, points, frequency);
-        match session.loan.get() {
-            Some(loan) => loan.extend(&wants).context("no more points can be taken out")?,
-            None => {
-                let ledger = self.ledger(type_name, writing)?;
-                let loan =
-                    ledger.borrow(&format!("{}.{test}", self.run), &wants).context("no points can be taken out")?;
-                if let Some(newest) = loan.newest() {
-                    session.see(points.stamp(newest.number, newest.clock.as_ref()));
-                }
-                // Its writer is got ready again only when it was told that it is.
-                let _ = session.loan.set(loan);
-            }
-        }
+        self.lend(&session, frequency)?;
         Ok(session)
     }
 
@@ -129,21 +113,22 @@ impl Sessions {
     /// Files which points are done, by loan.
     ///
     /// # Errors
-    /// What couldn't be written. The next time all of it is.
+    /// What couldn't be written. The next time all of it is, or when they are closed.
     pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
         self.each_loan(|_, loan| done.get(&loan.number()).map_or(Ok(()), |done| loan.acknowledge(done)))
     }
 
-    /// No hit follows: points that aren't done are for other runs. Says so, once, where there are none left.
+    /// No hit follows: files which points are done, too, and leaves the others to other runs. Says so, once, where there
+    /// are none left.
     ///
     /// # Errors
     /// What couldn't be written.
-    pub fn close(&self) -> io::Result<()> {
+    pub fn close(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
+        let none = Ranges::default();
         self.each_loan(|session, loan| {
-            loan.close()?;
-            if let Some(total) = session.points.as_ref().and_then(Points::count)
-                && loan.tell_done(total).unwrap_or(false)
-            {
+            let total = session.points.as_ref().and_then(Points::count);
+            let is_told = loan.close(done.get(&loan.number()).unwrap_or(&none), total)?;
+            if let Some(total) = total.filter(|_| is_told) {
                 let (test, name) = (&session.test, &session.type_name);
                 log::warn!("test {test}: all {total} points of type {name} are written: the writer is done");
             }
@@ -163,15 +148,41 @@ impl Sessions {
 
     /// The session of a test of this type with these settings.
     fn session(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> Arc<Session> {
-        let mut open = lock(&self.open);
+        let mut all = lock(&self.all);
         let is_same = |session: &&Arc<Session>| session.type_name == type_name && session.settings == *settings;
-        if let Some(session) = open.get(test).filter(is_same) {
+        if let Some(session) = latest(&all, test).filter(is_same) {
             return Arc::clone(session);
         }
         let session = Arc::new(Session::new(test, type_name, settings, &self.host));
-        open.insert(test.to_owned(), Arc::clone(&session));
-        lock(&self.all).push(Arc::clone(&session));
+        all.push(Arc::clone(&session));
         session
+    }
+
+    /// Takes out the points that so many batches a minute need, or those that are missing: a test may be got ready at
+    /// another frequency, and before it is ready at the first.
+    fn lend(&self, session: &Arc<Session>, frequency: u64) -> anyhow::Result<()> {
+        let Session { test, type_name, settings, .. } = &**session;
+        let (Some(writing), Some(points)) = (&settings.writing, &session.points) else {
+            bail!("nothing is to be written")
+        };
+        let _lending = lock(&session.lending);
+        let wants = wants(writing, points, frequency);
+        if let Some(loan) = session.loan.get() {
+            if let Err(error) = loan.extend(&wants) {
+                log::error!("test {test}: no more points can be taken out ({error}): hits that find none are stopped");
+            }
+            return Ok(());
+        }
+        // While its database was seen to it may have been changed: then the points that it means now would begin again.
+        ensure!(latest(&lock(&self.all), test).is_some_and(|latest| Arc::ptr_eq(latest, session)), "it was changed");
+        let ledger = self.ledger(type_name, writing)?;
+        let lent = ledger.borrow(&format!("{}.{test}", self.run), &wants);
+        let (loan, newest) = lent.context("no points can be taken out")?;
+        if let Some(newest) = newest {
+            session.see(points.stamp(newest.number, newest.clock.as_ref()));
+        }
+        session.loan.get_or_init(|| loan);
+        Ok(())
     }
 
     /// Sees to the database of a session, unless that was done.
@@ -195,7 +206,11 @@ impl Sessions {
             }
             (Reset::By(host), Some(writing)) if *host == self.host => {
                 let what = format!("{} {}", provisioning.address, provisioning.database);
-                if self.ledger(name, writing)?.reset_once(&what, || provisioner.drop_database())? {
+                let drop = || {
+                    ensure!(!self.is_stopped(), "stopped");
+                    provisioner.drop_database()
+                };
+                if self.ledger(name, writing)?.reset_once(&what, drop)? {
                     log::info!("type {name}: the database was dropped, as reset_database says");
                 }
             }
@@ -247,6 +262,7 @@ impl Session {
             settings: Arc::clone(settings),
             points,
             loan: OnceLock::new(),
+            lending: Mutex::default(),
             newest: AtomicI64::new(start.unwrap_or_else(now)),
             minute: u64::try_from(now() / MINUTE.as_nanos() as i64).unwrap_or(0),
             provisioned: Mutex::default(),
@@ -295,19 +311,33 @@ impl Session {
     }
 }
 
+/// The session of a test that is run now.
+fn latest<'a>(all: &'a [Arc<Session>], test: &str) -> Option<&'a Arc<Session>> {
+    all.iter().rfind(|session| session.test == test)
+}
+
 /// The present, in nanoseconds since 1970.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// When the last hit of the minute begins that it is at `now`, in nanoseconds since 1970: of the next minute once it has.
+fn last_start(now: i64) -> i64 {
+    let [minute, last] = [MINUTE, LAST_START].map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+    let into = now.rem_euclid(minute);
+    let left = if into < last { last - into } else { minute + last - into };
+    now.saturating_add(left)
+}
+
 /// The most that so many batches a minute can send.
 fn wants(writing: &Writing, points: &Points, frequency: u64) -> Wants {
     let Writing { points: settings, client } = writing;
     let batch = client.batch_size.get();
+    let now = now();
     let present = settings.start.is_none().then(|| Present {
-        now: now(),
-        gap: u64::try_from(MINUTE.as_nanos()).unwrap_or(u64::MAX) / frequency.max(1),
+        now,
+        until: last_start(now),
         step: client.precision.unit(),
         series: settings.series_count.get(),
         batch,
@@ -338,12 +368,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Barrier;
+    use std::thread;
+
     use super::*;
     use crate::kinds;
     use crate::kinds::Kind;
 
+    /// What a server says that has executed a statement.
+    const EXECUTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"results\":[{}]}";
+    const LAB: &str = "[write.influx_client.basic]\naddresses = [\"h:1\"]\ndatabase = \"lab\"\nbatch_size = 1";
+
     #[track_caller]
-    fn writing(more: &str) -> Writing {
+    fn settings(more: &str) -> Arc<Settings> {
         let text = format!(
             "kind = \"influxdb\"\n[write.point_generator.basic]\nmeasurement = \"cpu\"\nseries_count = 3\n\
              tag = [{{ key = \"host\", value = \"s\" }}]\nfield = [{{ key = \"v\", value = \"int\" }}]\n{more}"
@@ -351,9 +391,133 @@ mod tests {
         let (read, faults) = kinds::read("x", Path::new("x.toml"), &text);
         assert_eq!(faults, []);
         match read.unwrap().remove(0).kind {
-            Kind::InfluxWrite(settings) => settings.writing.clone().unwrap(),
+            Kind::InfluxWrite(settings) => settings,
             other => panic!("{other:?} writes nothing"),
         }
+    }
+
+    fn sessions(state: &Path) -> Sessions {
+        Sessions::new(state, "20261121T0327Z.1", "web1")
+    }
+
+    /// Takes all there is.
+    fn numbers(session: &Session) -> Ranges {
+        let (_, loan) = session.writer().unwrap();
+        std::iter::from_fn(|| loan.take(1)).map(|batch| (batch.numbers.clone(), batch.done()).0).collect()
+    }
+
+    /// What the book of a type says of its loans.
+    fn loans(state: &Path, type_name: &str) -> serde_json::Value {
+        let book = fs::read(state.join(format!("influxdb/{type_name}.json"))).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&book).unwrap()["loans"].take()
+    }
+
+    fn provision(server: &TcpListener, more: &str) -> String {
+        format!("[provision.basic]\naddress = \"{}\"\ndatabase = \"lab\"\n{more}", server.local_addr().unwrap())
+    }
+
+    #[test]
+    fn what_is_left_of_a_minute_ends_with_its_last_hit() {
+        for (now, expect) in [(0.0, 59.9), (50.0, 59.9), (59.89, 59.9), (59.9, 119.9), (60.0, 119.9), (61.0, 119.9)] {
+            let [now, expect] = [now, expect].map(|seconds| (seconds * 1e9) as i64);
+            assert_eq!(last_start(now), expect, "{now}");
+        }
+        assert_eq!(last_start(i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn a_test_that_is_got_ready_by_several_at_once_has_one_loan_and_the_most_that_is_wanted() {
+        let state = tempfile::tempdir().unwrap();
+        let (sessions, settings, all) = (sessions(state.path()), settings(LAB), Barrier::new(8));
+        thread::scope(|scope| {
+            for thread in 1..=8 {
+                let (sessions, settings, all) = (&sessions, &settings, &all);
+                scope.spawn(move || {
+                    all.wait();
+                    sessions.to_write("load", "x", settings, 10 * thread).unwrap();
+                });
+            }
+        });
+        assert_eq!(loans(state.path(), "x").as_object().unwrap().len(), 1);
+        let session = sessions.to_write("load", "x", &settings, 1).unwrap();
+        assert_eq!(Vec::from(numbers(&session)), [(0, 80)]);
+    }
+
+    #[test]
+    fn what_cannot_be_lent_leaves_what_was() {
+        let state = tempfile::tempdir().unwrap();
+        let (sessions, settings) = (sessions(state.path()), settings(LAB));
+        sessions.to_write("load", "x", &settings, 6).unwrap();
+        // Root can write anywhere, but not over a folder.
+        let full = state.path().join("influxdb/x.json.partial");
+        fs::create_dir(&full).unwrap();
+        let session = sessions.to_write("load", "x", &settings, 8).unwrap();
+        assert_eq!(Vec::from(numbers(&session)), [(0, 6)]);
+        fs::remove_dir(&full).unwrap();
+        let session = sessions.to_write("load", "x", &settings, 8).unwrap();
+        assert_eq!(Vec::from(numbers(&session)), [(6, 8)]);
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_closed_holds_no_other_up_and_can_be_tried_again() {
+        let state = tempfile::tempdir().unwrap();
+        let (sessions, settings) = (sessions(state.path()), settings(LAB));
+        let of_types = ["a", "b"].map(|name| sessions.to_write(name, name, &settings, 10).unwrap());
+        let done = |numbers: &[(u64, u64)]| -> BTreeMap<u64, Ranges> {
+            let loans = of_types.iter().map(|session| session.writer().unwrap().1.number());
+            loans.map(|loan| (loan, numbers.to_vec().into())).collect()
+        };
+        let full = state.path().join("influxdb/a.json.partial");
+        fs::create_dir(&full).unwrap();
+        sessions.file(&done(&[(0, 3)])).unwrap_err();
+        sessions.close(&done(&[(3, 5)])).unwrap_err();
+        assert_eq!(["a", "b"].map(|name| loans(state.path(), name).as_object().unwrap().len()), [1, 0]);
+        fs::remove_dir(&full).unwrap();
+        sessions.close(&BTreeMap::new()).unwrap();
+        for name in ["a", "b"] {
+            let next = self::sessions(state.path()).to_write(name, name, &settings, 10).unwrap();
+            assert_eq!(Vec::from(numbers(&next)), [(5, 15)], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_is_changed_while_its_database_is_seen_to_takes_nothing_from_what_it_is_now() {
+        let state = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (sessions, before) = (sessions(state.path()), settings(&format!("{LAB}\n{}", provision(&server, ""))));
+        let after = settings(&LAB.replace("lab", "other"));
+        thread::scope(|scope| {
+            let late = scope.spawn(|| sessions.to_write("load", "x", &before, 10));
+            let (mut connection, _) = server.accept().unwrap();
+            let session = sessions.to_write("load", "x", &after, 10).unwrap();
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+            connection.write_all(EXECUTED).unwrap();
+            assert_eq!(late.join().unwrap().unwrap_err().to_string(), "it was changed");
+            let loan = session.writer().unwrap().1.number();
+            sessions.close(&[(loan, numbers(&session))].into()).unwrap();
+        });
+        let next = self::sessions(state.path()).to_write("load", "x", &after, 10).unwrap();
+        assert_eq!(Vec::from(numbers(&next)), [(10, 20)]);
+    }
+
+    #[test]
+    fn after_a_stop_no_database_is_dropped() {
+        let state = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let reset = "reset_database = true\nreset_host = \"web1\"";
+        let (sessions, settings) = (sessions(state.path()), settings(&format!("{LAB}\n{}", provision(&server, reset))));
+        sessions.stop();
+        // Closed at once, a connection is a failure that comes soon.
+        server.set_nonblocking(true).unwrap();
+        let error = thread::scope(|scope| {
+            let late = scope.spawn(|| sessions.to_write("load", "x", &settings, 10).unwrap_err());
+            while !late.is_finished() {
+                assert!(server.accept().is_err(), "somebody is spoken to");
+                thread::yield_now();
+            }
+            late.join().unwrap()
+        });
+        assert!(error.to_string().ends_with("is not reset: stopped"), "{error}");
     }
 
     #[test]
@@ -361,7 +525,8 @@ mod tests {
         #[track_caller]
         fn check(points: &str, client: &str, expect: &str) {
             let client = format!("[write.influx_client.basic]\naddresses = [\"h:1\"]\n{client}");
-            assert_eq!(identity(&writing(&format!("{points}\n{client}")), "web1"), expect);
+            let settings = settings(&format!("{points}\n{client}"));
+            assert_eq!(identity(settings.writing.as_ref().unwrap(), "web1"), expect);
         }
         let v1 = "database = \"lab\"";
         check("", v1, r#"["cpu",[["host","s"]],null,3,null,"n",["lab",null]]"#);

@@ -1,11 +1,11 @@
 //! Which time stamps may be given next, so that no two points of a series get the same.
 //!
-//! Loans that are out at once are stamped with the same present. So each has a
-//! slot of its own: of every 16 units of the precision it has one. With
-//! milliseconds, slot 3 has the stamps …003, …019, …035. In a slot every new
-//! clock begins after all stamps that were given there before. With a
-//! precision of seconds there is one slot only, and a clock begins after every
-//! other.
+//! Loans that are out at once are stamped with the same present, and so is what
+//! is added to one. So each has a slot of its own: of every 16 units of the
+//! precision it has one. With milliseconds, slot 3 has the stamps …003, …019,
+//! …035. In a slot every new clock begins after all stamps that were given
+//! there before. With a precision of seconds there is one slot only, and a
+//! clock begins after every other.
 
 use std::io;
 
@@ -24,8 +24,8 @@ const COARSE: u64 = 1_000_000_000;
 pub struct Present {
     /// The wall clock's time, in nanoseconds since 1970.
     pub now: i64,
-    /// From one batch to the next, in nanoseconds.
-    pub gap: u64,
+    /// When all batches are out that go out evenly from now on, in nanoseconds since 1970.
+    pub until: i64,
     /// The unit of the precision, in nanoseconds, at least 1.
     pub step: u64,
     /// How many series take turns, at least 1.
@@ -39,7 +39,7 @@ pub struct Present {
 pub struct Slots([Option<i64>; SLOTS as usize]);
 
 impl Slots {
-    /// The slot for a loan beside others that have `taken`: a free one in which the present has not been given yet.
+    /// The slot for what is lent beside what has `taken` others: a free one in which the present has not been given yet.
     ///
     /// Where all are taken it is shared: then its clocks begin after each other.
     pub fn choose(&self, present: &Present, taken: &[u32]) -> u32 {
@@ -51,27 +51,32 @@ impl Slots {
         past.or_else(|| candidates.into_iter().min_by_key(|slot| self.newest(*slot))).unwrap_or_default()
     }
 
-    /// A clock for each of these ranges, one after the other in time.
+    /// A clock for each of these ranges, one after the other in time: from the present on, evenly, until all are out.
+    /// Later where the present was given already, or where there are too few stamps until then.
     ///
     /// # Errors
     /// When there are no stamps that far in the future.
     pub fn give(&mut self, slot: u32, present: &Present, ranges: &Ranges) -> io::Result<Vec<Clock>> {
         let (batch, series, unit) = (present.batch.max(1), present.series.max(1), present.step.max(1));
         let step = unit.saturating_mul(u64::from(present.slots()));
-        let gap = present.gap.max(Clock::least_gap(batch, series, step));
         let of_slot = |stamp: i64| {
             let (step, place) = (i128::from(step), i128::from(unit) * i128::from(slot));
             let stamp = i128::from(stamp);
             i64::try_from(stamp - (stamp - place).rem_euclid(step)).unwrap_or(i64::MIN)
         };
+        let base_after = |newest: Option<i64>, wanted| match newest {
+            Some(newest) if of_slot(wanted) <= newest => of_slot(newest).saturating_add_unsigned(step),
+            _ => of_slot(wanted),
+        };
         let mut wanted = present.now;
         let mut newest = self.newest(slot);
+        let left = i128::from(present.until) - i128::from(base_after(newest, wanted));
+        let batches: u64 = ranges.iter().map(|range| (range.end - range.start).div_ceil(batch)).sum();
+        let gap = u64::try_from(left / i128::from(batches.max(1))).unwrap_or(0);
+        let gap = gap.max(Clock::least_gap(batch, series, step));
         let mut clocks = Vec::with_capacity(ranges.len());
         for range in ranges.iter() {
-            let base = match newest {
-                Some(newest) if of_slot(wanted) <= newest => of_slot(newest).saturating_add_unsigned(step),
-                _ => of_slot(wanted),
-            };
+            let base = base_after(newest, wanted);
             let clock = Clock { first: range.start, base, batch, gap, series, step };
             let last = clock.stamp(range.end - 1);
             if last == i64::MAX {
@@ -110,11 +115,9 @@ impl Slots {
 }
 
 impl Present {
-    /// How far the `newest` stamp is after the moment at which the last of so many points is due, in nanoseconds;
-    /// `None` when it isn't.
-    pub fn ahead(&self, points: u64, newest: Option<i64>) -> Option<u64> {
-        let due = points.div_ceil(self.batch.max(1)).saturating_mul(self.gap);
-        u64::try_from(newest?.checked_sub(self.now.saturating_add_unsigned(due))?).ok()
+    /// How far the `newest` stamp is after the moment at which all are out, in nanoseconds; `None` when it isn't.
+    pub fn ahead(&self, newest: Option<i64>) -> Option<u64> {
+        u64::try_from(newest?.checked_sub(self.until)?).ok()
     }
 
     /// How many slots there are at this precision.
@@ -135,7 +138,12 @@ mod tests {
     }
 
     fn present(step: u64) -> Present {
-        Present { now: 1_000_000_000_000_000_123, gap: S / 10, step, series: 100, batch: 250 }
+        at(1_000_000_000_000_000_123, step)
+    }
+
+    /// For a minute from `now` on.
+    fn at(now: i64, step: u64) -> Present {
+        Present { now, until: now.saturating_add_unsigned(60 * S), step, series: 100, batch: 250 }
     }
 
     #[test]
@@ -143,9 +151,7 @@ mod tests {
         let mut slots = Slots::default();
         for step in [1, 1000, MS] {
             for slot in 0..SLOTS {
-                let clock =
-                    slots.give(slot, &Present { now: 2 * present(step).now, ..present(step) }, &of(&[(0, 1000)]));
-                let clock = clock.unwrap()[0];
+                let clock = slots.give(slot, &at(2 * present(step).now, step), &of(&[(0, 1000)])).unwrap()[0];
                 for number in 0..1000 {
                     let stamp = clock.stamp(number).unsigned_abs();
                     assert_eq!((stamp % step, stamp / step % 16), (0, u64::from(slot)));
@@ -154,6 +160,22 @@ mod tests {
             }
             slots = Slots::default();
         }
+    }
+
+    #[test]
+    fn batches_lie_evenly_in_what_is_left_and_none_is_ahead() {
+        #[track_caller]
+        fn check(left: u64, ranges: &[(u64, u64)], gap: u64) {
+            let (mut slots, step) = (Slots::default(), 1_000);
+            let present = Present { until: present(step).now.saturating_add_unsigned(left), ..present(step) };
+            let clocks = slots.give(0, &present, &of(ranges)).unwrap();
+            assert!(clocks.iter().all(|clock| clock.gap.abs_diff(gap) <= 16 * step), "{clocks:?}");
+            assert!(slots.newest(0) <= Some(present.until), "{:?}", slots.newest(0));
+        }
+        check(60 * S, &[(0, 150_000)], S / 10);
+        check(10 * S, &[(0, 150_000)], S / 60);
+        check(10 * S, &[(0, 5_000), (10_000, 14_999)], S / 4);
+        check(10 * S, &[(0, 1)], 10 * S);
     }
 
     #[test]
@@ -205,7 +227,7 @@ mod tests {
         fn check(step: u64, expect: Option<u64>) {
             let mut slots = Slots::default();
             slots.give(0, &present(step), &of(&[(0, 150_000)])).unwrap();
-            assert_eq!(present(step).ahead(150_000, slots.newest(0)).map(|ahead| ahead / S), expect);
+            assert_eq!(present(step).ahead(slots.newest(0)).map(|ahead| ahead / S), expect);
         }
         // 600 batches in a minute, each with three stamps a series; the first is up to a second in the past.
         check(1, None);
@@ -217,7 +239,7 @@ mod tests {
     fn where_time_ends_there_is_an_error() {
         let mut slots = Slots([Some(i64::MAX); SLOTS as usize]);
         assert!(slots.give(3, &present(MS), &of(&[(0, 10)])).is_err());
-        assert!(Slots::default().give(3, &Present { now: i64::MAX, ..present(MS) }, &of(&[(0, u64::MAX)])).is_err());
-        assert!(Slots::default().give(15, &Present { now: i64::MIN, ..present(S) }, &of(&[(0, 10)])).is_ok());
+        assert!(Slots::default().give(3, &at(i64::MAX, MS), &of(&[(0, u64::MAX)])).is_err());
+        assert!(Slots::default().give(15, &at(i64::MIN, S), &of(&[(0, 10)])).is_ok());
     }
 }

@@ -1,7 +1,10 @@
 //! Files that change in mid-minute: nothing is lost, and nothing is written twice.
 
+use std::fs;
+
 use super::{Stress, expect_first, load};
 use crate::parts::clock::Clock;
+use crate::parts::deadline::{eventually, seconds};
 use crate::parts::influx::Influx;
 use crate::parts::points::{START, TICK, numbers_of};
 use crate::parts::results::Results;
@@ -30,6 +33,32 @@ fn a_frequency_may_be_raised() {
     results.expect_planned("load.write", 800);
     assert_eq!(results.work("load.write", "points"), 80_000, "{results}");
     expect_first(&influx, "lab", 80_000);
+}
+
+#[test]
+fn a_frequency_that_nothing_can_be_lent_for_goes_on_with_what_it_has() {
+    let influx = Influx::start();
+    influx.create("lab");
+    let sandbox = load(&Stress::to(&influx.port), 240);
+    let clock = Clock::at(54.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(56.0);
+    // Root can write anywhere, but not over a folder.
+    let full = sandbox.path("state/influxdb/stress.json.partial");
+    fs::create_dir(&full).unwrap();
+    sandbox.test("load|stress|300|out");
+    eventually("it to be told", seconds(3.0), || {
+        run.stderr().contains("no more points can be taken out").then_some(())
+    });
+    fs::remove_dir(&full).unwrap();
+    let ended = run.wait(seconds(12.0));
+    ended.expect_code(0);
+    let results = sandbox.results();
+    results.expect_planned("load.write", 300);
+    let [ok, stopped] = ["ok", "stopped"].map(|count| results.total("load.write", count));
+    assert_eq!((ok, stopped), (240, 60), "{}\n{results}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    expect_first(&influx, "lab", 24_000);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The provisioner: harmless when it is done again, and never silent where it can't do what it should.
 
+use std::io::Write;
 use std::net::TcpListener;
 
 use super::{Stress, expect_first, load, provision, read, sandbox};
@@ -7,8 +8,12 @@ use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options};
 use crate::parts::nginx::Nginx;
+use crate::parts::odd::read_request;
 use crate::parts::sandbox::{HOST, Sandbox};
 use crate::parts::server::free_tcp_port;
+
+/// What a server says that has executed a statement.
+const EXECUTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"results\":[{}]}";
 
 /// Runs a minute's end, its log included.
 fn run(sandbox: &Sandbox, minute: i64) -> String {
@@ -231,4 +236,25 @@ fn what_is_removed_while_its_provisioner_hangs_is_stopped_and_may_come_back() {
         assert_eq!(results.total(test, count), planned, "{results}");
     }
     expect_first(&influx, "lab", 40 * 100);
+}
+
+#[test]
+fn a_frequency_that_is_raised_while_the_provisioner_hangs_is_what_is_sent() {
+    let influx = Influx::start();
+    influx.create("lab");
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rest = provision(hangs.local_addr().unwrap().port(), "");
+    let sandbox = load(&Stress { rest: &rest, ..Stress::to(&influx.port) }, 60);
+    let clock = Clock::at(54.0);
+    let run = sandbox.start(&clock);
+    let (mut connection, _) = hangs.accept().unwrap();
+    sandbox.test("load|stress|600|out");
+    clock.wait_for(56.0);
+    read_request(&mut connection).unwrap();
+    connection.write_all(EXECUTED).unwrap();
+    run.succeed(12.0);
+    let results = sandbox.results();
+    results.expect_planned("load.write", 600);
+    assert_eq!(results.total("load.write", "ok"), 600, "{results}");
+    expect_first(&influx, "lab", 600 * 100);
 }

@@ -21,8 +21,17 @@ fn ledger(state: &Path) -> Ledger {
 }
 
 fn stamped(now: i64) -> Wants {
-    let present = Present { now, gap: 1_000_000_000, step: 1_000_000, series: 4, batch: 10 };
+    let present = Present { now, until: now + 10_000_000_000, step: 1_000_000, series: 4, batch: 10 };
     Wants { present: Some(present), ..WANTS }
+}
+
+fn borrow(ledger: &Ledger, holder: &str, wants: &Wants) -> Loan {
+    ledger.borrow(holder, wants).unwrap().0
+}
+
+/// Ends a loan of which nothing more is done.
+fn close(loan: &Loan) {
+    loan.close(&Ranges::default(), None).unwrap();
 }
 
 /// Takes all there is, in batches of 10.
@@ -75,7 +84,7 @@ fn a_process_of_its_own() {
     let ledger = ledger(Path::new(&state));
     match does.as_str() {
         "waits" => {
-            let loan = ledger.borrow("child", &stamped(5_000_000_000)).unwrap();
+            let loan = borrow(&ledger, "child", &stamped(5_000_000_000));
             let mut batches = all(&loan);
             let done: Ranges = [1, 4, 7].map(|place| batches[place].numbers.clone()).into_iter().collect();
             loan.acknowledge(&done).unwrap();
@@ -86,13 +95,13 @@ fn a_process_of_its_own() {
         }
         _ => {
             for round in 0..8 {
-                let loan = ledger.borrow(&does, &WANTS).unwrap();
+                let loan = borrow(&ledger, &does, &WANTS);
                 for range in send(&loan, 1 + round).iter() {
                     println!("\nchild: {} {}", range.start, range.end);
                 }
                 match round % 3 {
                     0 => drop(loan),
-                    _ => loan.close().unwrap(),
+                    _ => close(&loan),
                 }
             }
         }
@@ -103,7 +112,7 @@ fn a_process_of_its_own() {
 fn numbers_are_in_the_file_before_they_are_lent() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let _loan = ledger.borrow("20261121T0327Z.1.load", &WANTS).unwrap();
+    let _loan = borrow(&ledger, "20261121T0327Z.1.load", &WANTS);
     let text = fs::read_to_string(ledger.path()).unwrap();
     assert!(text.contains("\"place\":100") && text.contains("[0,100]"), "{text}");
     assert!(text.contains("20261121T0327Z.1.load"), "{text}");
@@ -115,7 +124,7 @@ fn loans_alive_at_once_never_share_a_number() {
     let ledger = ledger(state.path());
     let borrow = |holder: usize| {
         let ledger = ledger.clone();
-        thread::spawn(move || ledger.borrow(&holder.to_string(), &stamped(5_000_000_000)).unwrap())
+        thread::spawn(move || borrow(&ledger, &holder.to_string(), &stamped(5_000_000_000)))
     };
     let threads: Vec<_> = (0..8).map(borrow).collect();
     let loans: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
@@ -145,7 +154,7 @@ fn processes_that_come_and_go_never_file_a_number_twice_and_leave_none_out() {
     }
     assert_eq!(seen.len(), 3 * 36 * 10);
     let ledger = ledger(state.path());
-    let last = ledger.borrow("last", &WANTS).unwrap();
+    let last = borrow(&ledger, "last", &WANTS);
     for number in all(&last).iter().flat_map(|batch| batch.numbers.clone()) {
         assert!(seen.insert(number), "{number} is lent once more");
     }
@@ -160,22 +169,21 @@ fn after_kill_9_and_one_more_run_no_number_below_the_highest_acknowledged_is_mis
     let clock: Option<Clock> = serde_json::from_str(&words.concat()).unwrap();
     let ledger = ledger(state.path());
     // While it lives, its numbers are its own.
-    let beside = ledger.borrow("beside", &stamped(5_000_000_000)).unwrap();
+    let beside = borrow(&ledger, "beside", &stamped(5_000_000_000));
     assert_eq!(numbers(&beside), [(100, 200)]);
-    beside.close().unwrap();
+    close(&beside);
     killed.kill().unwrap();
     killed.wait().unwrap();
 
-    let next = ledger.borrow("next", &stamped(9_000_000_000)).unwrap();
+    let next = borrow(&ledger, "next", &stamped(9_000_000_000));
     let batches = all(&next);
     let (again, fresh): (Vec<_>, Vec<_>) = batches.iter().partition(|batch| batch.clock == clock);
     let again: Ranges = again.into_iter().map(|batch| batch.numbers.clone()).collect();
     assert_eq!(Vec::from(again), [(0, 10), (20, 40), (50, 70), (80, 100)], "with the stamps they had");
     assert_eq!(fresh.iter().map(|batch| batch.numbers.start).min(), Some(100));
     assert!(batches.is_sorted_by_key(|batch| batch.numbers.start), "first what was left");
-    next.acknowledge(&batches.iter().map(|batch| batch.numbers.clone()).collect()).unwrap();
-    next.close().unwrap();
-    assert!(ledger.is_done(130).unwrap());
+    let done = batches.iter().map(|batch| batch.numbers.clone()).collect();
+    assert!(next.close(&done, Some(130)).unwrap(), "none of the first is missing");
     assert_eq!(files(&ledger), ["my-influx.json", "my-influx.lock"].map(String::from).into());
 }
 
@@ -183,13 +191,13 @@ fn after_kill_9_and_one_more_run_no_number_below_the_highest_acknowledged_is_mis
 fn what_was_handed_out_keeps_its_stamps_and_what_was_not_gets_new_ones() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &stamped(5_000_000_000)).unwrap();
+    let loan = borrow(&ledger, "one", &stamped(5_000_000_000));
     send(&loan, 2);
     let failed = loan.take(10).unwrap();
     let (numbers, clock) = (failed.numbers.clone(), failed.clock);
     drop(failed);
-    loan.close().unwrap();
-    let next = ledger.borrow("two", &stamped(900_000_000_000)).unwrap();
+    close(&loan);
+    let next = borrow(&ledger, "two", &stamped(900_000_000_000));
     let again = next.take(10).unwrap();
     assert_eq!((again.numbers.clone(), again.clock), (numbers, clock));
     let fresh = next.take(10).unwrap();
@@ -201,12 +209,12 @@ fn what_was_handed_out_keeps_its_stamps_and_what_was_not_gets_new_ones() {
 fn after_a_crash_everything_keeps_its_stamps() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &stamped(5_000_000_000)).unwrap();
+    let loan = borrow(&ledger, "one", &stamped(5_000_000_000));
     let clock = loan.take(10).unwrap().clock;
     drop(loan);
     // One that takes them over and never sends them doesn't know better.
-    ledger.borrow("two", &stamped(900_000_000_000)).unwrap().close().unwrap();
-    assert!(all(&ledger.borrow("three", &stamped(900_000_000_000)).unwrap()).iter().all(|batch| batch.clock == clock));
+    close(&borrow(&ledger, "two", &stamped(900_000_000_000)));
+    assert!(all(&borrow(&ledger, "three", &stamped(900_000_000_000))).iter().all(|batch| batch.clock == clock));
 }
 
 #[test]
@@ -215,7 +223,7 @@ fn the_file_stays_small_over_many_runs() {
     let ledger = ledger(state.path());
     let mut random = fastrand::Rng::with_seed(3);
     for minute in 0..40_i64 {
-        let loan = ledger.borrow("run", &stamped(minute * 60_000_000_000)).unwrap();
+        let loan = borrow(&ledger, "run", &stamped(minute * 60_000_000_000));
         let mut done = Ranges::default();
         for _ in 0..random.usize(0..10) {
             let Some(batch) = loan.take(10) else { break };
@@ -226,7 +234,7 @@ fn the_file_stays_small_over_many_runs() {
         }
         loan.acknowledge(&done).unwrap();
         if random.u8(0..10) > 0 {
-            loan.close().unwrap();
+            close(&loan);
         }
     }
     let length = ledger.path().metadata().unwrap().len();
@@ -239,26 +247,25 @@ fn the_last_batch_is_partial_and_nothing_comes_after_it() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
     let wants = Wants { total: Some(95), ..WANTS };
-    let loan = ledger.borrow("one", &wants).unwrap();
+    let loan = borrow(&ledger, "one", &wants);
     assert_eq!(all(&loan).last().unwrap().numbers, 90..95);
-    assert!(!ledger.tell_done(95).unwrap());
-    loan.acknowledge(&vec![(0, 95)].into()).unwrap();
-    loan.close().unwrap();
-    assert!(ledger.is_done(95).unwrap());
-    assert_eq!([ledger.tell_done(95).unwrap(), ledger.tell_done(95).unwrap()], [true, false], "it is told once");
-    let next = ledger.borrow("two", &wants).unwrap();
-    assert!(next.is_out() && next.take(10).is_none());
-    assert_eq!(next.newest(), Some(Newest { number: 94, clock: None }), "readers still ask for it");
+    loan.acknowledge(&vec![(0, 90)].into()).unwrap();
+    let done = vec![(90, 95)].into();
+    assert_eq!([loan.close(&done, Some(95)).unwrap(), loan.close(&done, Some(95)).unwrap()], [true, false]);
+    let (next, newest) = ledger.borrow("two", &wants).unwrap();
+    assert!(next.take(10).is_none());
+    assert_eq!(newest, Some(Newest { number: 94, clock: None }), "readers still ask for it");
+    assert!(!next.close(&Ranges::default(), Some(95)).unwrap(), "it is told once");
 }
 
 #[test]
 fn other_points_begin_at_0() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let old = ledger.borrow("one", &WANTS).unwrap();
+    let old = borrow(&ledger, "one", &WANTS);
     send(&old, 3);
     let other = Ledger::open(state.path(), "my-influx", "another kind").unwrap();
-    let new = other.borrow("two", &WANTS).unwrap();
+    let new = borrow(&other, "two", &WANTS);
     assert_eq!(numbers(&new), [(0, 100)]);
     // The old run goes on with what it has, and changes nothing.
     send(&old, 1);
@@ -266,11 +273,10 @@ fn other_points_begin_at_0() {
     assert_eq!(numbers(&old), [(40, 100)]);
     let refused = ledger.borrow("three", &WANTS).unwrap_err().to_string();
     assert!(refused.contains("means other points by now"), "{refused}");
-    old.close().unwrap();
-    old.tell_done(0).unwrap_err();
+    assert!(!old.close(&Ranges::default(), Some(0)).unwrap());
     send(&new, 1);
-    new.close().unwrap();
-    assert_eq!(numbers(&other.borrow("four", &WANTS).unwrap()), [(10, 110)]);
+    close(&new);
+    assert_eq!(numbers(&borrow(&other, "four", &WANTS)), [(10, 110)]);
 }
 
 #[test]
@@ -278,25 +284,25 @@ fn a_reset_happens_once_and_never_beside_a_live_loan() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
     let never = || -> anyhow::Result<()> { panic!("it is not called") };
-    let loan = ledger.borrow("20261121T0327Z.1.load", &WANTS).unwrap();
+    let loan = borrow(&ledger, "20261121T0327Z.1.load", &WANTS);
     send(&loan, 3);
     let refused = ledger.reset_once("http://h:8086 stress", never).unwrap_err().to_string();
     assert!(refused.contains("20261121T0327Z.1.load is still writing there"), "{refused}");
-    loan.close().unwrap();
+    close(&loan);
 
     let failed = ledger.reset_once("http://h:8086 stress", || anyhow::bail!("no answer")).unwrap_err();
     assert_eq!(format!("{failed:#}"), "http://h:8086 stress is not reset: no answer");
-    let loan = ledger.borrow("run", &WANTS).unwrap();
+    let loan = borrow(&ledger, "run", &WANTS);
     assert_eq!(loan.take(10).unwrap().numbers, 30..40, "nothing is forgotten then");
     // Killed.
     drop(loan);
 
     assert!(ledger.reset_once("http://h:8086 stress", || Ok(())).unwrap());
     assert!(!ledger.reset_once("http://h:8086 stress", never).unwrap());
-    let loan = ledger.borrow("run", &WANTS).unwrap();
+    let loan = borrow(&ledger, "run", &WANTS);
     assert_eq!(numbers(&loan), [(0, 100)]);
     assert!(!ledger.reset_once("http://h:8086 stress", never).unwrap(), "done is done, whoever writes");
-    loan.close().unwrap();
+    close(&loan);
     let other = Ledger::open(state.path(), "my-influx", "another kind").unwrap();
     assert!(!other.reset_once("http://h:8086 stress", never).unwrap());
     assert!(other.reset_once("http://h:8086 other", || Ok(())).unwrap());
@@ -306,7 +312,7 @@ fn a_reset_happens_once_and_never_beside_a_live_loan() {
 fn what_cannot_be_filed_is_filed_with_the_next() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &WANTS).unwrap();
+    let loan = borrow(&ledger, "one", &WANTS);
     let batches = all(&loan);
     // Root can write anywhere, but not over a folder.
     fs::create_dir_all(ledger.file_of(".json.partial").join("full")).unwrap();
@@ -318,28 +324,28 @@ fn what_cannot_be_filed_is_filed_with_the_next() {
     fs::remove_dir_all(ledger.file_of(".json.partial")).unwrap();
     loan.acknowledge(&vec![(50, 60)].into()).unwrap();
     drop((batches, loan));
-    assert_eq!(numbers(&ledger.borrow("two", &WANTS).unwrap()), [(10, 50), (60, 120)]);
+    assert_eq!(numbers(&borrow(&ledger, "two", &WANTS)), [(10, 50), (60, 120)]);
 }
 
 #[test]
 fn a_run_that_cannot_close_can_try_again() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &WANTS).unwrap();
+    let loan = borrow(&ledger, "one", &WANTS);
     send(&loan, 3);
     fs::create_dir(ledger.file_of(".json.partial")).unwrap();
-    loan.close().unwrap_err();
+    loan.close(&Ranges::default(), None).unwrap_err();
     fs::remove_dir(ledger.file_of(".json.partial")).unwrap();
-    loan.close().unwrap();
+    close(&loan);
     assert!(book(&ledger).loans().is_empty());
-    assert_eq!(numbers(&ledger.borrow("two", &WANTS).unwrap()), [(30, 130)]);
+    assert_eq!(numbers(&borrow(&ledger, "two", &WANTS)), [(30, 130)]);
 }
 
 #[test]
 fn a_file_that_cannot_be_understood_is_never_begun_anew() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &stamped(5_000_000_000)).unwrap();
+    let loan = borrow(&ledger, "one", &stamped(5_000_000_000));
     send(&loan, 3);
     drop(loan);
     let good = fs::read_to_string(ledger.path()).unwrap();
@@ -365,7 +371,7 @@ fn a_file_that_cannot_be_understood_is_never_begun_anew() {
     check(&ledger, &good.replace("[30,100]", "[100,30]"), "is not as it was written");
     check(&ledger, &good.replace("[30,100]", "[30,50],[40,100]"), "is not as it was written");
     check(&ledger, &good.replace("\"batch\":10", "\"batch\":0"), "no time stamps");
-    check(&ledger, &good.replace("\"gap\":1000000000", "\"gap\":1"), "no time stamps");
+    check(&ledger, &good.replace("\"gap\":1000800000", "\"gap\":1"), "no time stamps");
     check(&ledger, &good.replace("\"slot\":0", "\"slot\":16"), "a slot that there is not");
     check(
         &ledger,
@@ -383,7 +389,7 @@ fn a_file_that_cannot_be_understood_is_never_begun_anew() {
 fn a_file_that_somebody_else_could_have_put_there_is_not_read() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    send(&ledger.borrow("one", &WANTS).unwrap(), 3);
+    send(&borrow(&ledger, "one", &WANTS), 3);
     #[track_caller]
     fn check(ledger: &Ledger, expect: &str) {
         let error = ledger.borrow("two", &WANTS).unwrap_err().to_string();
@@ -423,31 +429,31 @@ fn a_file_that_somebody_else_could_have_put_there_is_not_read() {
 fn a_state_folder_that_is_removed_is_survived() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let loan = ledger.borrow("one", &WANTS).unwrap();
+    let loan = borrow(&ledger, "one", &WANTS);
     send(&loan, 3);
     fs::remove_dir_all(state.path()).unwrap();
     send(&loan, 1);
     loan.extend(&Wants { points: 300, ..WANTS }).unwrap();
-    let next = ledger.borrow("two", &WANTS).unwrap();
+    let next = borrow(&ledger, "two", &WANTS);
     send(&loan, 1);
-    loan.close().unwrap();
+    close(&loan);
     assert_eq!(numbers(&next), [(0, 100)]);
     drop(next);
-    assert_eq!(numbers(&ledger.borrow("three", &WANTS).unwrap()), [(0, 100)], "the old loan has changed nothing");
+    assert_eq!(numbers(&borrow(&ledger, "three", &WANTS)), [(0, 100)], "the old loan has changed nothing");
 }
 
 #[test]
 fn files_of_the_dead_are_removed() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let other = Ledger::open(state.path(), "my", "i").unwrap().borrow("other", &WANTS).unwrap();
-    drop(ledger.borrow("one", &WANTS).unwrap());
-    let live = ledger.borrow("two", &WANTS).unwrap();
+    let other = borrow(&Ledger::open(state.path(), "my", "i").unwrap(), "other", &WANTS);
+    drop(borrow(&ledger, "one", &WANTS));
+    let live = borrow(&ledger, "two", &WANTS);
     // Killed before its loan was in the book.
     File::create(ledger.loan(7)).unwrap();
     // Not ours.
     File::create(ledger.folder.join("my-influx.7.loan")).unwrap();
-    ledger.borrow("three", &WANTS).unwrap().close().unwrap();
+    close(&borrow(&ledger, "three", &WANTS));
     let loan = format!("my-influx.{:016x}.loan", live.number());
     let others = format!("my.{:016x}.loan", other.number());
     let expect = ["my-influx.json", "my-influx.lock", "my-influx.7.loan", &loan, "my.json", "my.lock", &others];
@@ -476,5 +482,5 @@ fn a_type_s_name_is_a_file_s() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
     }
     let longest = Ledger::open(state.path(), &"a".repeat(200), "i").unwrap();
-    longest.borrow("h", &WANTS).unwrap().close().unwrap();
+    close(&borrow(&longest, "h", &WANTS));
 }
