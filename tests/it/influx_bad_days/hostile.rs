@@ -110,7 +110,7 @@ fn whatever_a_server_says_to_a_write_no_point_is_lost() {
             Said::Nothing,
             ending("HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"error\""),
         ),
-        ("half_422", "body", Said::Rejected, ending("HTTP/1.1 422 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
+        ("half_422", "body", Said::Nothing, ending("HTTP/1.1 422 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
         ("half_413", "body", Said::Rejected, ending("HTTP/1.1 413 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
         ("half_503", "body", Said::Nothing, ending("HTTP/1.1 503 No\r\ncontent-length: 100\r\n\r\n{\"error\"")),
         ("half_ok", "body", Said::Taken, ending("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")),

@@ -46,7 +46,7 @@ impl Fate {
     /// The same where that is not all of the answer: it was too long to be read, or else it broke off.
     pub fn unread(self, status: u16, is_long: bool, points: u64) -> Self {
         match self {
-            Self::Done { .. } if status == 400 && !is_long => Self::Undone,
+            Self::Done { .. } if matches!(status, 400 | 422) && !is_long => Self::Undone,
             // How many were dropped stands at the end.
             Self::Done { .. } if status / 100 != 2 => Self::Done { rejected: points },
             fate => fate,
@@ -126,7 +126,7 @@ mod tests {
         check(400, "{\"error\":\"partial write: unable to parse 'cpu,dropped=3", [rejected, Fate::Undone]);
         check(400, "{\"error\":\"no space left on device", [Fate::Undone; 2]);
         check(413, "", [rejected; 2]);
-        check(422, "", [rejected; 2]);
+        check(422, "", [rejected, Fate::Undone]);
         check(503, "", [Fate::Undone; 2]);
     }
 }

@@ -278,11 +278,10 @@ async fn half<W: Worked, T>(
     let heard = responses.heard();
     let working = async {
         let result = work(&teller).await;
-        // The handler hears that nothing more comes, as the teller is gone after this.
-        let (totals, last) = teller.into_totals();
         // What came after the last response was a rest, or a wait for the handler.
-        timer.stop_at(last.unwrap_or_else(Instant::now));
-        (result, totals)
+        timer.stop_at(teller.last().unwrap_or_else(Instant::now));
+        // The handler hears that nothing more comes, as the teller is gone.
+        (result, teller.into_totals())
     };
     let listening = AssertUnwindSafe(async { handler(responses, timer.clone()).await }).catch_unwind();
     let ((result, totals), handled) = tokio::join!(working, listening);

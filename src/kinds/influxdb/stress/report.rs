@@ -105,7 +105,7 @@ pub(super) async fn write<C: InfluxClient, W: Worked>(
             (points, number) = (0, number + 1);
         }
         if is_over {
-            return Ok(teller.into_totals().0);
+            return Ok(teller.into_totals());
         }
     }
 }

@@ -212,8 +212,13 @@ impl<W: Worked> Teller<W> {
         }
     }
 
-    /// What was told, all in all, and when the last of it was there.
-    pub(super) fn into_totals(self) -> (Totals, Option<Instant>) {
-        (self.totals.into_inner(), self.last.get())
+    /// When the last response was there.
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.last.get()
+    }
+
+    /// What was told, all in all.
+    pub(super) fn into_totals(self) -> Totals {
+        self.totals.into_inner()
     }
 }
