@@ -12,7 +12,7 @@ use tokio::task::{self, JoinSet, LocalSet};
 
 use super::gather::Part;
 use super::{Assignment, Interval, Window};
-use crate::kinds::{KindTarget, Type};
+use crate::kinds::{KindTarget, Prepared, Type};
 use crate::pacer::{Pacer, Share};
 use crate::recorder::Recorder;
 use crate::shift::{self, Shift, Terms};
@@ -42,6 +42,8 @@ struct Running {
     orders: UnboundedSender<shift::Order<KindTarget>>,
     recorder: Rc<RefCell<Recorder>>,
     of_type: Type,
+    /// What its target was made of.
+    prepared: Prepared,
     target: Rc<KindTarget>,
     active: bool,
 }
@@ -130,7 +132,8 @@ impl Conductor {
 
     fn run(&mut self, assignment: Assignment, share: Share) {
         let Assignment { test, of_type, prepared, pace, seed, made } = assignment;
-        let known = self.tests.get(&test).filter(|running| running.of_type == of_type);
+        let is_same = |running: &&Running| running.of_type == of_type && running.prepared.is(&prepared);
+        let known = self.tests.get(&test).filter(is_same);
         let target = match known.map(|running| Rc::clone(&running.target)) {
             Some(target) => target,
             None => match of_type.kind.target(&self.wakeups, &prepared) {
@@ -147,6 +150,7 @@ impl Conductor {
             running.recorder.borrow_mut().insecure(is_insecure);
             let _ = running.orders.send(shift::Order::Change(Rc::clone(&target), terms, pace, made));
             running.of_type = of_type;
+            running.prepared = prepared;
             running.target = target;
             running.active = true;
             return;
@@ -158,7 +162,7 @@ impl Conductor {
         let shift = Shift::new(Rc::clone(&target), terms, pacer, self.window.end, Rc::clone(&recorder), alarm);
         let (orders, receiver) = mpsc::unbounded_channel();
         self.shifts.spawn_local(shift.work(receiver));
-        self.tests.insert(test, Running { orders, recorder, of_type, target, active: true });
+        self.tests.insert(test, Running { orders, recorder, of_type, prepared, target, active: true });
     }
 
     /// A test can't run, for want of something that the machine should have: its hits are missed.

@@ -22,6 +22,17 @@ pub enum Prepared {
     Influxdb(Arc<influxdb::Session>),
 }
 
+impl Prepared {
+    /// Whether it is the very same: what hits one hits the other.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Nothing, Self::Nothing) => true,
+            (Self::Influxdb(one), Self::Influxdb(other)) => Arc::ptr_eq(one, other),
+            (Self::Nothing, Self::Influxdb(_)) | (Self::Influxdb(_), Self::Nothing) => false,
+        }
+    }
+}
+
 /// Where tests are got ready.
 #[derive(Debug)]
 pub struct Backstage {

@@ -83,11 +83,13 @@ impl Ledger {
     ///
     /// `identity` is text that says which points these are: whatever another measurement, tag, start, tick or
     /// precision changes. With another than before, numbers begin at 0 again, and loans that are still out get
-    /// nothing more. So what is opened last stands: a run that is done with its points doesn't open them again.
+    /// nothing more. So what is opened last stands: whoever waits for the ledger is asked then whether the type
+    /// `is_meant` so still.
     ///
     /// # Errors
-    /// When the type's name can't be a file's, or the ledger can't be read, trusted or written.
-    pub fn open(state: &Path, type_name: &str, identity: &str) -> io::Result<Self> {
+    /// When the type's name can't be a file's, or the ledger can't be read, trusted or written; and when the type isn't
+    /// meant so.
+    pub fn open(state: &Path, type_name: &str, identity: &str, is_meant: impl FnOnce() -> bool) -> io::Result<Self> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if type_name.is_empty() || type_name.len() > MAX_NAME || !type_name.bytes().all(is_name) {
             return Err(io::Error::new(ErrorKind::InvalidInput, "a type's name is of A-Z a-z 0-9 _ -"));
@@ -96,6 +98,9 @@ impl Ledger {
         let ledger = Self { folder, type_name: type_name.to_owned(), identity: identity.to_owned() };
         ledger.update(PATIENCE, |book| {
             if book.identity != identity {
+                if !is_meant() {
+                    return Err(io::Error::other("it was changed"));
+                }
                 log::info!("the type {type_name} means other points than before: their numbers begin at 0");
                 book.change(identity);
             }

@@ -281,7 +281,7 @@ mod tests {
 
     fn ledger() -> (tempfile::TempDir, Ledger) {
         let state = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(state.path(), "t", "i").unwrap();
+        let ledger = Ledger::open(state.path(), "t", "i", || true).unwrap();
         (state, ledger)
     }
 

@@ -173,8 +173,6 @@ impl Sessions {
             }
             return Ok(());
         }
-        // While its database was seen to it may have been changed: then the points that it means now would begin again.
-        ensure!(latest(&lock(&self.all), test).is_some_and(|latest| Arc::ptr_eq(latest, session)), "it was changed");
         let ledger = self.ledger(type_name, writing)?;
         let lent = ledger.borrow(&format!("{}.{test}", self.run), &wants);
         let (loan, newest) = lent.context("no points can be taken out")?;
@@ -220,30 +218,44 @@ impl Sessions {
                     "type {name}: reset_database is passed over: it is for {host}, which reset_host names, to do"
                 );
             }
-            (Reset::Nobody, Some(writing)) => {
-                if self.ledger(name, writing)?.tell_of_reset()? {
-                    log::warn!(
-                        "type {name}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server \
-                         that is to drop the database, or leave it out"
-                    );
-                }
-            }
+            // Once the database is there: what the type meant before goes on until then.
+            (Reset::Nobody, Some(_)) => {}
         }
         match provisioner.provision(|| self.is_stopped())? {
-            End::Done => Ok(()),
+            End::Done => {}
             End::Stopped => bail!("stopped"),
         }
+        if let (Reset::Nobody, Some(writing)) = (&provisioning.reset, &settings.writing)
+            && self.ledger(name, writing)?.tell_of_reset()?
+        {
+            log::warn!(
+                "type {name}: \"reset_database\" is passed over: add \"reset_host\", the name of the one server that is \
+                 to drop the database, or leave it out"
+            );
+        }
+        Ok(())
     }
 
     /// Where it is kept how far a type has got.
     fn ledger(&self, type_name: &str, writing: &Writing) -> anyhow::Result<Ledger> {
-        let opened = Ledger::open(&self.state, type_name, &identity(writing, &self.host));
+        let identity = identity(writing, &self.host);
+        // While its database was seen to, or others had the ledger, the type may have been changed: then the points that
+        // it means now would begin again.
+        let is_meant = || {
+            let all = lock(&self.all);
+            let latest =
+                all.iter().rfind(|session| session.type_name == type_name && session.settings.writing.is_some());
+            let latest = latest.and_then(|session| session.settings.writing.as_ref());
+            latest.is_none_or(|writing| self::identity(writing, &self.host) == identity)
+        };
+        let opened = Ledger::open(&self.state, type_name, &identity, is_meant);
         opened.with_context(|| format!("how far type {type_name} has got can't be kept in {}", self.state.display()))
     }
 
     /// Does something with every loan; the first error of any.
     fn each_loan(&self, mut each: impl FnMut(&Session, &Loan) -> io::Result<()>) -> io::Result<()> {
-        let all = lock(&self.all);
+        // Not held while the ledger is waited for: whoever has that may be asking what is meant.
+        let all = lock(&self.all).clone();
         let loans = all.iter().filter_map(|session| Some((session, session.loan.get()?)));
         loans.map(|(session, loan)| each(session, loan)).fold(Ok(()), io::Result::and)
     }
@@ -492,7 +504,7 @@ mod tests {
             let session = sessions.to_write("load", "x", &after, 10).unwrap();
             assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
             connection.write_all(EXECUTED).unwrap();
-            assert_eq!(late.join().unwrap().unwrap_err().to_string(), "it was changed");
+            assert!(format!("{:#}", late.join().unwrap().unwrap_err()).ends_with("it was changed"));
             let loan = session.writer().unwrap().1.number();
             sessions.close(&[(loan, numbers(&session))].into()).unwrap();
         });

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use super::posts::Posts;
-use super::{Stress, load, provision};
+use super::{Stress, expect_first, load, provision};
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::Influx;
@@ -42,6 +42,32 @@ fn who_has_no_database_is_not_limited_by_this_server() {
         expect_missed(&sandbox, &ended, 60, why);
         assert_eq!(sandbox.results().total("load.write", "missed"), 60);
     }
+}
+
+#[test]
+fn a_type_that_is_changed_back_goes_on_also_at_a_higher_frequency() {
+    let influx = Influx::start();
+    let rest = provision(influx.port, "");
+    let nobody = provision(free_tcp_port(), "");
+    let sandbox = load(&Stress { rest: &rest, ..Stress::to(&influx.port) }, 240);
+    let clock = Clock::at(54.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(56.0);
+    sandbox.replace("types.d/stress.toml", &rest, &nobody);
+    clock.wait_for(57.0);
+    sandbox.replace("types.d/stress.toml", &nobody, &rest);
+    sandbox.test("load|stress|800|out");
+    run.wait(seconds(12.0)).expect_code(0);
+    let results = sandbox.results();
+    results.expect_planned("load.write", 800);
+    assert_eq!((results.total("load.write", "stopped"), results.total("load.write", "failed")), (0, 0), "{results}");
+    let points = results.total("load.write", "ok") * 100;
+    assert!(points > 60_000, "{results}");
+    assert_eq!(results.work("load.write", "points"), points, "{results}");
+    assert_eq!(influx.count("lab", "cpu", "value"), points);
+    // What it had been lent at first is for the next run.
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(12.0);
+    expect_first(&influx, "lab", sandbox.results().work("load.write", "points"));
 }
 
 #[test]

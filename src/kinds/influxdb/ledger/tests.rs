@@ -17,7 +17,7 @@ const STATE: &str = "CANIHAZ_TEST_STATE";
 const DOES: &str = "CANIHAZ_TEST_DOES";
 
 fn ledger(state: &Path) -> Ledger {
-    Ledger::open(state, "my-influx", "one kind of points").unwrap()
+    Ledger::open(state, "my-influx", "one kind of points", || true).unwrap()
 }
 
 fn stamped(now: i64) -> Wants {
@@ -264,7 +264,9 @@ fn other_points_begin_at_0() {
     let ledger = ledger(state.path());
     let old = borrow(&ledger, "one", &WANTS);
     send(&old, 3);
-    let other = Ledger::open(state.path(), "my-influx", "another kind").unwrap();
+    let changed = Ledger::open(state.path(), "my-influx", "another kind", || false);
+    assert_eq!(changed.unwrap_err().to_string(), "it was changed");
+    let other = Ledger::open(state.path(), "my-influx", "another kind", || true).unwrap();
     let new = borrow(&other, "two", &WANTS);
     assert_eq!(numbers(&new), [(0, 100)]);
     // The old run goes on with what it has, and changes nothing.
@@ -303,7 +305,7 @@ fn a_reset_happens_once_and_never_beside_a_live_loan() {
     assert_eq!(numbers(&loan), [(0, 100)]);
     assert!(!ledger.reset_once("http://h:8086 stress", never).unwrap(), "done is done, whoever writes");
     close(&loan);
-    let other = Ledger::open(state.path(), "my-influx", "another kind").unwrap();
+    let other = Ledger::open(state.path(), "my-influx", "another kind", || true).unwrap();
     assert!(!other.reset_once("http://h:8086 stress", never).unwrap());
     assert!(other.reset_once("http://h:8086 other", || Ok(())).unwrap());
 }
@@ -356,7 +358,7 @@ fn a_file_that_cannot_be_understood_is_never_begun_anew() {
         assert!(error.contains(expect), "{error}");
         assert!(error.contains("my-influx.json") && error.contains("remove it to begin"), "{error}");
         assert_eq!(fs::read_to_string(ledger.path()).unwrap(), text);
-        let opened = Ledger::open(ledger.folder.parent().unwrap(), "my-influx", "another kind");
+        let opened = Ledger::open(ledger.folder.parent().unwrap(), "my-influx", "another kind", || true);
         opened.expect_err("not by another kind of points either");
     }
     check(&ledger, "", "can't be understood");
@@ -446,7 +448,7 @@ fn a_state_folder_that_is_removed_is_survived() {
 fn files_of_the_dead_are_removed() {
     let state = tempfile::tempdir().unwrap();
     let ledger = ledger(state.path());
-    let other = borrow(&Ledger::open(state.path(), "my", "i").unwrap(), "other", &WANTS);
+    let other = borrow(&Ledger::open(state.path(), "my", "i", || true).unwrap(), "other", &WANTS);
     drop(borrow(&ledger, "one", &WANTS));
     let live = borrow(&ledger, "two", &WANTS);
     // Killed before its loan was in the book.
@@ -478,9 +480,9 @@ fn a_lock_on_a_removed_file_guards_nothing() {
 fn a_type_s_name_is_a_file_s() {
     let state = tempfile::tempdir().unwrap();
     for name in ["", "a/b", "..", "a.b", "ä", &"a".repeat(201)] {
-        let error = Ledger::open(state.path(), name, "i").unwrap_err();
+        let error = Ledger::open(state.path(), name, "i", || true).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
     }
-    let longest = Ledger::open(state.path(), &"a".repeat(200), "i").unwrap();
+    let longest = Ledger::open(state.path(), &"a".repeat(200), "i", || true).unwrap();
     close(&borrow(&longest, "h", &WANTS));
 }
