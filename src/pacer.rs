@@ -240,6 +240,12 @@ impl Pacer {
         self.stretch.count = self.stretch.dealt;
     }
 
+    /// The same; and of a frequency of so many hits those are [left](Self::left) that were not dealt out.
+    pub fn give_up(&mut self, frequency: u64, now: Instant) {
+        self.rest(now);
+        self.left = self.share.part_of(frequency).saturating_sub(self.taken);
+    }
+
     /// Nobody waits for a place any more: who did until `now` remembers how long.
     fn end_jam(&mut self, now: Instant) {
         if let Some(overdue) = self.jam.take().and_then(|jam| jam.overdue(now)) {

@@ -331,16 +331,16 @@ impl Run {
     /// Gets a test ready that can't be hit at once. What runs already goes on meanwhile as it did.
     fn prepare(&mut self, test: &str, assignment: Assignment) {
         let (events, backstage, test) = (self.events.clone(), Arc::clone(&self.backstage), test.to_owned());
-        let (name, made) = (assignment.test.clone(), assignment.made);
+        let (name, made, frequency) = (assignment.test.clone(), assignment.made, assignment.pace.frequency);
         let work = move || {
-            let prepared = backstage.prepare(&test, &assignment.of_type, assignment.pace.frequency);
+            let prepared = backstage.prepare(&test, &assignment.of_type, frequency);
             let _ = events.send(Event::Prepared(Box::new(assignment), prepared));
         };
         match thread::Builder::new().name("backstage".into()).spawn(work) {
             Ok(_) => _ = self.preparing.insert(name, made),
             Err(error) => {
                 log::error!("test {name} cannot run: {error}; its hits are missed");
-                self.engine.give_up(&name);
+                self.engine.give_up(&name, frequency);
             }
         }
     }
@@ -362,7 +362,7 @@ impl Run {
             Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {
                 log::error!("test {name} cannot run: {error:#}; its hits are missed");
-                self.engine.give_up(name);
+                self.engine.give_up(name, assignment.pace.frequency);
             }
         }
     }

@@ -68,8 +68,8 @@ pub enum Order<T> {
     Change(Rc<T>, Terms, Pace, Instant),
     /// Start nothing more until told otherwise; what is in flight may end, and what is left is stopped.
     Rest,
-    /// The same, but what is left is missed: it can't be started.
-    GiveUp,
+    /// The same, but what is left of so many hits in the minute is missed: it can't be started.
+    GiveUp(u64),
     /// Drop what is in flight and leave.
     Stop,
 }
@@ -140,8 +140,8 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Change(target, terms, pace, made)) => self.change(target, terms, pace, made),
-                    Some(Order::Rest) => self.rest(false),
-                    Some(Order::GiveUp) => self.rest(true),
+                    Some(Order::Rest) => self.rest(false, Pacer::rest),
+                    Some(Order::GiveUp(frequency)) => self.rest(true, |pacer, now| pacer.give_up(frequency, now)),
                     Some(Order::Stop) | None => {
                         self.stop();
                         return Ok(());
@@ -291,11 +291,11 @@ impl<T: Target + 'static, A: Alarm> Shift<T, A> {
         self.recorder.borrow_mut().plan(&self.pacer, made);
     }
 
-    fn rest(&mut self, is_wanted: bool) {
+    fn rest(&mut self, is_wanted: bool, rest: impl FnOnce(&mut Pacer, Instant)) {
         let now = self.alarm.now();
         self.remember_waiting(now);
         self.is_wanted = is_wanted;
-        self.pacer.rest(now);
+        rest(&mut self.pacer, now);
         self.recorder.borrow_mut().rest(now);
     }
 
@@ -621,7 +621,11 @@ mod tests {
     #[test]
     fn what_stays_away_is_stopped_and_what_is_given_up_missed() {
         #[track_caller]
-        fn check(is_stopped: bool, orders: impl IntoIterator<Item = Order<Script<Box<dyn Fn(u64) -> Duration>>>>) {
+        fn check(
+            is_stopped: bool,
+            planned: u64,
+            orders: impl IntoIterator<Item = Order<Script<Box<dyn Fn(u64) -> Duration>>>>,
+        ) {
             let Finished { tally, .. } = work(
                 100,
                 ms(400),
@@ -635,14 +639,17 @@ mod tests {
                 },
             );
             assert!((20..=30).contains(&tally.ok) && !tally.generator_limited(), "{:?}", counts(&tally));
-            let left = 100 - tally.ok;
+            let left = planned - tally.ok;
             assert_eq!((tally.stopped, tally.missed), if is_stopped { (left, 0) } else { (0, left) });
         }
-        check(true, [Order::Rest]);
-        check(false, [Order::GiveUp]);
+        check(true, 100, [Order::Rest]);
+        check(false, 100, [Order::GiveUp(100)]);
         // Whatever is said last.
-        check(false, [Order::Rest, Order::GiveUp]);
-        check(true, [Order::GiveUp, Order::Rest]);
+        check(false, 100, [Order::Rest, Order::GiveUp(100)]);
+        check(true, 100, [Order::GiveUp(100), Order::Rest]);
+        // What is wanted by then is what is missed.
+        check(false, 40, [Order::GiveUp(40)]);
+        check(false, 300, [Order::GiveUp(300)]);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Engine {
         let mut front = self.front();
         front.gather.wait_for(test, frequency);
         if front.placement.rests(test) {
-            front.rest(test, Order::GiveUp);
+            front.give_up(test, frequency);
         }
     }
 
@@ -132,13 +132,15 @@ impl Engine {
     pub fn withdraw(&self, test: &str) {
         let mut front = self.front();
         front.gather.withdraw(test);
-        front.rest(test, Order::Rest);
+        for thread in front.placement.rest(test) {
+            front.tell(thread, Order::Rest(test.to_owned()));
+        }
     }
 
-    /// Starts no further hit of a test that can't be run as it should, until it is run again: what is left of it is
-    /// missed.
-    pub fn give_up(&self, test: &str) {
-        self.front().rest(test, Order::GiveUp);
+    /// Starts no further hit of a test that can't be run as it should, until it is run again: what is left of so many
+    /// hits in the minute is missed.
+    pub fn give_up(&self, test: &str, frequency: u64) {
+        self.front().give_up(test, frequency);
     }
 
     /// Starts no further hit and drops those in flight.
@@ -186,9 +188,11 @@ impl Front {
         }
     }
 
-    fn rest(&mut self, test: &str, order: fn(String) -> Order) {
-        for thread in self.placement.rest(test) {
-            self.tell(thread, order(test.to_owned()));
+    fn give_up(&mut self, test: &str, frequency: u64) {
+        let threads = self.placement.rest(test);
+        for (share, thread) in Share::all(threads.len() as u32).zip(threads) {
+            self.gather.expect(thread, test, share.part_of(frequency));
+            self.tell(thread, Order::GiveUp(test.to_owned(), frequency));
         }
     }
 

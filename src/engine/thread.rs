@@ -31,8 +31,8 @@ pub enum Order {
     Run(Box<Assignment>, Share),
     /// Start no further hit of a test, until it is run again; what is left of it is stopped.
     Rest(String),
-    /// The same, but what is left of it is missed.
-    GiveUp(String),
+    /// The same, but what is left of so many hits of it in the minute is missed.
+    GiveUp(String, u64),
     /// Start no further hit and drop those in flight.
     Stop,
 }
@@ -102,7 +102,7 @@ impl Conductor {
                     Some(Order::Run(assignment, share)) if !stopping => self.run(*assignment, share),
                     Some(Order::Run(..)) => {}
                     Some(Order::Rest(test)) => self.rest(&test, shift::Order::Rest),
-                    Some(Order::GiveUp(test)) => self.rest(&test, shift::Order::GiveUp),
+                    Some(Order::GiveUp(test, frequency)) => self.rest(&test, shift::Order::GiveUp(frequency)),
                     Some(Order::Stop) | None => {
                         stopping = true;
                         for running in self.tests.values() {
@@ -139,7 +139,7 @@ impl Conductor {
             None => match of_type.kind.target(&self.wakeups, &prepared) {
                 Ok(target) => Rc::new(target),
                 Err(error) => {
-                    return self.give_up(&test, &error.context(format!("type {}", of_type.name)));
+                    return self.give_up(&test, pace.frequency, &error.context(format!("type {}", of_type.name)));
                 }
             },
         };
@@ -166,14 +166,14 @@ impl Conductor {
     }
 
     /// A test can't run, for want of something that the machine should have: its hits are missed.
-    fn give_up(&mut self, test: &str, error: &anyhow::Error) {
+    fn give_up(&mut self, test: &str, frequency: u64, error: &anyhow::Error) {
         match self.told {
             ..MOST_TOLD => log::error!("test {test} cannot run: {error:#}"),
             MOST_TOLD => log::error!("test {test} cannot run, nor can others, of which no more is said: {error:#}"),
             _ => {}
         }
         self.told += 1;
-        self.rest(test, shift::Order::GiveUp);
+        self.rest(test, shift::Order::GiveUp(frequency));
     }
 
     fn rest(&mut self, test: &str, order: shift::Order<KindTarget>) {

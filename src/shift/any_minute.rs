@@ -163,7 +163,7 @@ struct Case {
 enum Told {
     Change(Terms, Pace),
     Rest,
-    GiveUp,
+    GiveUp(u64),
     Stop,
 }
 
@@ -194,7 +194,7 @@ impl Case {
                     Told::Change(terms_like(terms, random), Pace { frequency, ..pace })
                 }
                 6..8 => Told::Rest,
-                8 => Told::GiveUp,
+                8 => Told::GiveUp(if random.bool() { pace.frequency } else { frequency(random) }),
                 _ => Told::Stop,
             };
             (moment, told)
@@ -258,7 +258,7 @@ impl Case {
             let order = match *told {
                 Told::Change(terms, pace) => Order::Change(Rc::clone(target), terms, pace, clock.now.get()),
                 Told::Rest => Order::Rest,
-                Told::GiveUp => Order::GiveUp,
+                Told::GiveUp(frequency) => Order::GiveUp(frequency),
                 Told::Stop => Order::Stop,
             };
             // A shift that has ended hears nothing.
@@ -277,8 +277,8 @@ impl Case {
     fn frequency_at(&self, moment: Instant) -> u64 {
         let changes = self.orders.iter().take_while(|(given, _)| self.begin + *given <= moment).filter_map(
             |(_, told)| match told {
-                Told::Change(_, pace) => Some(pace.frequency),
-                Told::Rest | Told::GiveUp | Told::Stop => None,
+                Told::Change(_, Pace { frequency, .. }) | Told::GiveUp(frequency) => Some(*frequency),
+                Told::Rest | Told::Stop => None,
             },
         );
         changes.last().unwrap_or(self.pace.frequency)
@@ -287,7 +287,7 @@ impl Case {
     fn most_in_flight(&self) -> usize {
         let changed = self.orders.iter().filter_map(|(_, told)| match told {
             Told::Change(terms, _) => Some(terms.overtime),
-            Told::Rest | Told::GiveUp | Told::Stop => None,
+            Told::Rest | Told::GiveUp(_) | Told::Stop => None,
         });
         changed.fold(self.terms.overtime, usize::max)
     }

@@ -88,6 +88,25 @@ fn what_a_type_that_can_no_longer_be_provisioned_leaves_is_missed() {
 }
 
 #[test]
+fn hits_that_are_no_longer_asked_for_are_not_missed() {
+    let influx = Influx::start();
+    let rest = provision(influx.port, "");
+    let sandbox = load(&Stress { rest: &rest, ..Stress::to(&influx.port) }, 240);
+    let clock = Clock::at(54.0);
+    let run = sandbox.start(&clock);
+    clock.wait_for(57.0);
+    sandbox.replace("types.d/stress.toml", &rest, &provision(free_tcp_port(), ""));
+    sandbox.test("load|stress|30|out");
+    let ended = run.wait(seconds(12.0));
+    ended.expect_code(0);
+    assert!(ended.stderr.contains("test load.write cannot run: "), "{}", ended.stderr);
+    let results = sandbox.results();
+    let ok = results.total("load.write", "ok");
+    assert!((60..200).contains(&ok), "{results}");
+    results.expect_planned("load.write", ok);
+}
+
+#[test]
 fn what_is_put_back_and_has_no_database_by_then_is_missed_at_its_new_frequency() {
     let influx = Influx::start();
     let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
