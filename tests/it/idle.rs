@@ -17,10 +17,10 @@ use crate::parts::sandbox::Sandbox;
 use crate::parts::tls;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-/// Hits a minute: 500 a second.
-const FREQUENCY: u64 = 30_000;
-/// Closings are this long after an answer, at most: hits are 2 ms apart.
-const LATEST: Duration = Duration::from_millis(3);
+/// Hits a minute: 250 a second.
+const FREQUENCY: u64 = 15_000;
+/// Closings are this long after an answer, at most: hits are 4 ms apart.
+const LATEST: Duration = Duration::from_millis(6);
 /// So many minutes it goes on, unless it is one.
 const MINUTES: &str = "CANIHAZ_IDLE_MINUTES";
 
