@@ -69,8 +69,9 @@
 //!   [backstage](kinds::Backstage); commands are started by the [`guard`], a process of its own
 //! - what becomes of the measured: [`keeper`], [`archive`], [`spool`], [`label`], [`courier`], and [`destinations`], one file each
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
-//!   [`target`], [`summary`], [`connections`], [`values`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
+//!   [`target`], [`summary`], [`connections`], [`values`], [`routes`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
 //! - what a kind and a destination have in common: `line_protocol`, InfluxDB's, and `credentials`, who asks over HTTP
+//! - what a compiled load test and its agent say to each other: [`golo`]
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; writing files whole:
 //!   `whole`; and `hostname`
 //!
@@ -100,6 +101,7 @@ pub mod engine;
 mod error;
 mod farm;
 pub mod fault;
+pub mod golo;
 pub mod gossip;
 mod gossiper;
 pub mod guard;
@@ -122,6 +124,7 @@ pub mod ranges;
 mod rate;
 pub mod recorder;
 pub mod reported;
+pub mod routes;
 pub mod run;
 pub mod settings;
 pub mod shift;

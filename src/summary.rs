@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::connections::Connections;
 use crate::gossip::Ended;
 use crate::latency::Latency;
+use crate::routes::Routes;
 use crate::target::Reason;
 use crate::values::Values;
 use crate::work::Work;
@@ -117,6 +118,9 @@ pub struct Tally {
     /// What hits got done beside having ended; `None` where there is nothing to count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Box<Work>>,
+    /// The requests inside of hits; `None` where hits have none that are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Box<Routes>>,
     /// Whether a part of it, or all, was done without checking whom it was done to (`insecure = true` in the type).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
@@ -195,6 +199,9 @@ impl Tally {
         }
         if let Some(work) = &other.work {
             self.work.get_or_insert_default().merge(work);
+        }
+        if let Some(routes) = &other.routes {
+            self.routes.get_or_insert_default().merge(routes);
         }
         self.insecure |= other.insecure;
     }

@@ -15,6 +15,7 @@ mod dial;
 pub mod exec;
 pub mod http;
 pub mod influxdb;
+pub mod loadtest;
 pub mod loopback;
 pub mod tcp;
 

@@ -1,0 +1,1 @@
+//! Where the program comes from, and what is executed of it.

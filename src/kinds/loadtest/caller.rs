@@ -1,0 +1,1 @@
+//! One engine thread's way to a load test: a call a hit.

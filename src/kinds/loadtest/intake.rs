@@ -1,0 +1,1 @@
+//! What a load test writes on its standard output, and what is made of it.

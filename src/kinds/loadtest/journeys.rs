@@ -1,0 +1,1 @@
+//! The slowest journeys of a minute, whole.

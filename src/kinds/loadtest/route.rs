@@ -1,0 +1,1 @@
+//! What a request's method and URL have in common with others of its kind.
