@@ -11,6 +11,7 @@
 //! `influxdb` writes and reads, is several types, each a part of the test.
 
 mod backstage;
+mod command;
 mod dial;
 pub mod exec;
 pub mod http;

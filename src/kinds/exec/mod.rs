@@ -9,7 +9,6 @@
 mod judge;
 mod output;
 mod perfdata;
-mod program;
 mod settings;
 
 use std::cell::RefCell;

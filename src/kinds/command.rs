@@ -1,26 +1,64 @@
-//! Which file a command's first word names, and whether it can be trusted.
+//! What kinds that start a program have in common: which file it is, and whether that can be trusted; what it knows of
+//! its environment, and where it runs.
 
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
+use crate::keys::Keys;
 use crate::trust::{self, Distrust};
+
+/// Where programs are looked for, and what a program knows of that, unless its type says otherwise.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where a program runs unless its type says otherwise.
+const FOLDER: &str = "/";
 
 /// Why a program isn't executed: what was seen, and what would be right.
 #[derive(Debug, Eq, PartialEq)]
-pub struct Refused {
+struct Refused {
     /// What was seen, after "the program that … names".
-    pub seen: String,
+    seen: String,
     /// What would be right.
-    pub right: &'static str,
+    right: &'static str,
+}
+
+/// The key `env`: all that a program is to know of its environment, a `PATH` at the least.
+pub fn environment(keys: &mut Keys<'_>) -> Vec<(String, String)> {
+    let mut env = keys.texts("env").unwrap_or_default();
+    if env.iter().any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')) {
+        keys.refuse_key("env", "what \"env\" has", "names that aren't empty and have no =, and no NULs");
+    }
+    if !env.iter().any(|(name, _)| name == "PATH") {
+        env.push(("PATH".to_owned(), PATH.to_owned()));
+    }
+    env
+}
+
+/// The key `folder`: where a program is to run.
+pub fn folder(keys: &mut Keys<'_>) -> PathBuf {
+    let Some(folder) = keys.path("folder") else { return FOLDER.into() };
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    if !Path::is_dir(&folder) {
+        keys.refuse_key(
+            "folder",
+            "what \"folder\" names is no folder, or can't be looked at",
+            "a folder that is there",
+        );
+    }
+    folder
+}
+
+/// The file of `program`, which the key named `key` says, found as by the `PATH` in `env`; `None` when that is
+/// refused.
+pub fn program(keys: &mut Keys<'_>, key: &'static str, program: &str, env: &[(String, String)]) -> Option<PathBuf> {
+    let path = env.iter().find(|(name, _)| name == "PATH").map_or(PATH, |(_, path)| path);
+    let found = find(program, &keys.folder(), path);
+    found.map_err(|no| keys.refuse_key(key, format!("the program that \"{key}\" names {}", no.seen), no.right)).ok()
 }
 
 /// The file of `program`: one with a slash in it is relative to `folder`, another is looked for in the folders of
-/// `path`, as a shell does.
-///
-/// # Errors
-/// There is none, or none that can be executed and nobody else may have put there.
-pub fn find(program: &str, folder: &Path, path: &str) -> Result<PathBuf, Refused> {
+/// `path`, as a shell does. Refused is what isn't there, can't be executed, or somebody else may have put there.
+fn find(program: &str, folder: &Path, path: &str) -> Result<PathBuf, Refused> {
     let can_execute = |file: &Path| eaccess(file, AccessFlags::X_OK).is_ok();
     let found = if program.contains('/') {
         std::path::absolute(folder.join(program)).ok()
