@@ -49,14 +49,14 @@ struct Shelf {
 
 impl Keeper {
     /// Starts the thread, which first puts in order what killed runs have left in the folder `state`; `before` is
-    /// called before an interval is written, `report` when it is on disk, or can't be.
+    /// called before an interval is written, and may add to it, `report` when it is on disk, or can't be.
     ///
     /// # Errors
     /// When no thread is left.
     pub fn start(
         state: &Path,
         settings: &Settings,
-        mut before: impl FnMut(&Label, &[Summary]) + Send + 'static,
+        mut before: impl FnMut(&Label, &mut Vec<Summary>) + Send + 'static,
         mut report: impl FnMut(Kept) + Send + 'static,
     ) -> io::Result<Self> {
         let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
@@ -67,9 +67,9 @@ impl Keeper {
             spool.recover(|run| minute::is_alive(&state, run));
             let mut shelf =
                 Shelf { size: 0, dropped: 0, spool, archive, spool_max, archive_max: bytes, is_archive_full: false };
-            while let Ok((label, summaries)) = receiver.recv() {
+            while let Ok((label, mut summaries)) = receiver.recv() {
                 let last = label.last;
-                before(&label, &summaries);
+                before(&label, &mut summaries);
                 report(shelf.keep(label, summaries));
                 if last {
                     shelf.archive.prune(Utc::now().date_naive(), days, bytes);

@@ -178,7 +178,10 @@ impl Run {
         })?;
         let (kept, behind) = (events.clone(), Arc::clone(&backstage));
         let mut is_told = false;
-        let before = move |label: &Label, summaries: &[Summary]| file(&behind, label, summaries, &mut is_told);
+        let before = move |label: &Label, summaries: &mut Vec<Summary>| {
+            behind.collect(label, summaries);
+            file(&behind, label, summaries, &mut is_told);
+        };
         let keeper =
             Keeper::start(&places.state, &settings, before, move |interval| _ = kept.send(Event::Kept(interval)))?;
         let mut reported = Reported::load(&places.state);
@@ -274,6 +277,7 @@ impl Run {
             if known.active && !wanted.contains_key(name) {
                 known.active = false;
                 self.engine.withdraw(name);
+                self.backstage.settle(name, &Prepared::Nothing);
             }
         }
         for (name, (test, of_type, frequency)) in wanted {
@@ -324,7 +328,7 @@ impl Run {
             Assignment { of_type: of_type.clone(), prepared: Prepared::Nothing, test: name, pace, seed, made };
         match Backstage::is_for(of_type) {
             true => self.prepare(&test.line.name, assignment),
-            false => self.engine.run(&assignment),
+            false => self.hit_now(&assignment),
         }
     }
 
@@ -358,13 +362,20 @@ impl Run {
         self.preparing.remove(name);
         let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
         match prepared {
-            _ if !is_wanted => {}
-            Ok(prepared) => self.engine.run(&Assignment { prepared, made: Instant::now(), ..assignment }),
+            _ if !is_wanted => self.backstage.settle(name, &Prepared::Nothing),
+            Ok(prepared) => self.hit_now(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {
                 log::error!("test {name} cannot run: {error:#}; its hits are missed");
                 self.engine.give_up(name, assignment.pace.frequency);
+                self.backstage.settle(name, &Prepared::Nothing);
             }
         }
+    }
+
+    /// Has a test hit as it is ready now, and in no other way.
+    fn hit_now(&self, assignment: &Assignment) {
+        self.engine.run(assignment);
+        self.backstage.settle(&assignment.test, &assignment.prepared);
     }
 
     /// Names the tests that were to be hit, and weren't ready before the minute was over.
@@ -391,7 +402,12 @@ impl Run {
 
     /// Makes summaries of an interval and has them written.
     fn keep(&mut self, interval: Interval) {
-        let Interval { index, last, tallies } = interval;
+        let Interval { index, last, mut tallies } = interval;
+        if last {
+            // What they say until they are ended is in it, whoever was still hit.
+            let theirs = self.tests.iter().filter(|(_, known)| Backstage::adds_to(&known.of_type));
+            theirs.for_each(|(test, _)| _ = tallies.entry(test.clone()).or_default());
+        }
         let length = self.settings.interval;
         let from = length.as_secs() as u32 * index;
         let label =

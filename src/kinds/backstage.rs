@@ -9,8 +9,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Kind, Type, influxdb};
+use super::{Kind, Type, influxdb, loadtest};
+use crate::label::Label;
 use crate::ranges::Ranges;
+use crate::summary::Summary;
 
 /// What was got ready for the hits of a test.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub enum Prepared {
     Nothing,
     /// A database, and points to write.
     Influxdb(Arc<influxdb::Session>),
+    /// A load test that answers.
+    Loadtest(Arc<loadtest::Session>),
 }
 
 impl Prepared {
@@ -28,7 +32,8 @@ impl Prepared {
         match (self, other) {
             (Self::Nothing, Self::Nothing) => true,
             (Self::Influxdb(one), Self::Influxdb(other)) => Arc::ptr_eq(one, other),
-            (Self::Nothing, Self::Influxdb(_)) | (Self::Influxdb(_), Self::Nothing) => false,
+            (Self::Loadtest(one), Self::Loadtest(other)) => Arc::ptr_eq(one, other),
+            (Self::Nothing | Self::Influxdb(_) | Self::Loadtest(_), _) => false,
         }
     }
 }
@@ -36,28 +41,36 @@ impl Prepared {
 /// Where tests are got ready.
 #[derive(Debug)]
 pub struct Backstage {
-    sessions: influxdb::Sessions,
+    databases: influxdb::Sessions,
+    loadtests: loadtest::Sessions,
 }
 
 impl Backstage {
     /// That of the run `run`, whose name no other has, on the server `host`; what is to be known by later runs is kept
     /// in the folder `state`.
     pub fn new(state: &Path, run: &str, host: &str) -> Self {
-        Self { sessions: influxdb::Sessions::new(state, run, host) }
+        let databases = influxdb::Sessions::new(state, run, host);
+        Self { databases, loadtests: loadtest::Sessions::new(state, run, None) }
     }
 
     /// Whether a test of this type is to be got ready before its first hit, and again when it is to be hit otherwise.
     pub fn is_for(of_type: &Type) -> bool {
         match of_type.kind {
-            Kind::InfluxWrite(_) | Kind::InfluxRead(_) => true,
+            Kind::InfluxWrite(_) | Kind::InfluxRead(_) | Kind::Loadtest(_) => true,
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => false,
         }
+    }
+
+    /// Whether more becomes known of hits of this type than their outcomes; see [`collect`](Self::collect).
+    pub fn adds_to(of_type: &Type) -> bool {
+        matches!(of_type.kind, Kind::Loadtest(_))
     }
 
     /// What a test of this type, which isn't ready yet, waits for, and what would help.
     pub fn waits_for(of_type: &Type) -> String {
         match &of_type.kind {
             Kind::InfluxWrite(settings) | Kind::InfluxRead(settings) => influxdb::Sessions::wait_for(settings),
+            Kind::Loadtest(_) => String::from("its load test has not answered yet"),
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => String::new(),
         }
     }
@@ -69,10 +82,25 @@ impl Backstage {
     pub fn prepare(&self, test: &str, of_type: &Type, frequency: u64) -> anyhow::Result<Prepared> {
         let Type { name, kind, .. } = of_type;
         Ok(match kind {
-            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.sessions.to_write(test, name, settings, frequency)?),
-            Kind::InfluxRead(settings) => Prepared::Influxdb(self.sessions.to_read(test, name, settings)?),
+            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.databases.to_write(test, name, settings, frequency)?),
+            Kind::InfluxRead(settings) => Prepared::Influxdb(self.databases.to_read(test, name, settings)?),
+            Kind::Loadtest(settings) => Prepared::Loadtest(self.loadtests.start(test, name, settings)?),
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => Prepared::Nothing,
         })
+    }
+
+    /// A test is hit as it was got ready now, or not at all: what was got ready for it otherwise goes once it isn't needed.
+    pub fn settle(&self, test: &str, prepared: &Prepared) {
+        match prepared {
+            Prepared::Loadtest(session) => self.loadtests.settle(test, Some(session)),
+            Prepared::Nothing | Prepared::Influxdb(_) => self.loadtests.settle(test, None),
+        }
+    }
+
+    /// Adds what is known of the hits in an interval by others than the hits. With the last interval all that was started
+    /// is ended.
+    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) {
+        self.loadtests.collect(label, summaries);
     }
 
     /// Files which work is done, by loan. To be called before it is told to anybody, so that what a killed run has told
@@ -81,7 +109,7 @@ impl Backstage {
     /// # Errors
     /// What couldn't be written, which the next time it is, or when all is closed.
     pub fn file(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
-        self.sessions.file(done)
+        self.databases.file(done)
     }
 
     /// The last hit has ended: files which work is done, and what is not is for others.
@@ -89,16 +117,17 @@ impl Backstage {
     /// # Errors
     /// What couldn't be written. Others find out themselves what wasn't filed once this process is gone.
     pub fn close(&self, done: &BTreeMap<u64, Ranges>) -> io::Result<()> {
-        self.sessions.close(done)
+        self.databases.close(done)
     }
 
-    /// Begins nothing more that takes a while.
+    /// Begins nothing more that takes a while, and ends what was started.
     pub fn stop(&self) {
-        self.sessions.stop();
+        self.databases.stop();
+        self.loadtests.stop();
     }
 
     /// Whether it was told to stop.
     pub fn is_stopped(&self) -> bool {
-        self.sessions.is_stopped()
+        self.databases.is_stopped()
     }
 }

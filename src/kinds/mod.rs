@@ -20,6 +20,7 @@ pub mod loadtest;
 pub mod loopback;
 pub mod tcp;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub enum Kind {
     InfluxWrite(Arc<influxdb::Settings>),
     /// Queries.
     InfluxRead(Arc<influxdb::Settings>),
+    /// Journeys of a compiled load test.
+    Loadtest(Arc<loadtest::Settings>),
     /// Requests to a server of the runner's own.
     Loopback(loopback::Settings),
     /// Exchanges with a server over TCP.
@@ -97,6 +100,8 @@ pub enum KindTarget {
     InfluxWrite(influxdb::WriteTarget),
     /// A database that is asked.
     InfluxRead(influxdb::ReadTarget),
+    /// A compiled load test.
+    Loadtest(loadtest::LoadtestTarget),
     /// The runner's own server.
     Loopback {
         /// Hits it.
@@ -126,6 +131,7 @@ const KINDS: &[(&str, Read)] = &[
     ("exec", |keys| exec::Settings::read(keys).map(Kind::Exec).map(Does::alone)),
     ("http", |keys| http::Settings::read(keys).map(Kind::Http).map(Does::alone)),
     ("influxdb", |keys| influxdb::Settings::read(keys).map(Does::write_and_read)),
+    ("loadtest", |keys| loadtest::Settings::read(keys).map(|settings| Does::alone(Kind::Loadtest(settings.into())))),
     ("loopback", |keys| loopback::Settings::read(keys).map(Kind::Loopback).map(Does::alone)),
     ("tcp", |keys| tcp::Settings::read(keys).map(Kind::Tcp).map(Does::alone)),
 ];
@@ -136,6 +142,7 @@ pub const PAGES: &[Page] = &[
     Page { name: "exec", least: "kind = \"exec\"\ncommand = [\"true\"]", parts: &[exec::KEYS], read: faults },
     Page { name: "http", least: "kind = \"http\"\nurl = \"http://host/\"", parts: http::KEYS, read: faults },
     Page { name: "influxdb", least: influxdb::LEAST, parts: influxdb::KEYS, read: faults },
+    Page { name: "loadtest", least: loadtest::LEAST, parts: loadtest::KEYS, read: faults },
     Page { name: "loopback", least: "kind = \"loopback\"", parts: &[loopback::KEYS], read: faults },
     Page { name: "tcp", least: "kind = \"tcp\"\naddress = \"host:1\"", parts: tcp::KEYS, read: faults },
 ];
@@ -237,6 +244,7 @@ impl Kind {
             Self::Exec(settings) => settings.timeout,
             Self::Http(settings) => settings.timeout,
             Self::InfluxWrite(settings) | Self::InfluxRead(settings) => settings.server.timeout,
+            Self::Loadtest(settings) => settings.timeout,
             Self::Loopback(settings) => settings.timeout,
             Self::Tcp(settings) => settings.timeout,
         }
@@ -247,8 +255,17 @@ impl Kind {
         match self {
             Self::Http(settings) => settings.dial.insecure,
             Self::InfluxWrite(settings) | Self::InfluxRead(settings) => settings.server.dial.insecure,
-            Self::Exec(_) | Self::Loopback(_) => false,
+            Self::Exec(_) | Self::Loadtest(_) | Self::Loopback(_) => false,
             Self::Tcp(settings) => settings.dial.insecure,
+        }
+    }
+
+    /// The address that a test of this kind has to have for itself.
+    pub fn port(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Loadtest(settings) => settings.rpc_addr,
+            Self::Exec(_) | Self::Http(_) | Self::InfluxWrite(_) | Self::InfluxRead(_) => None,
+            Self::Loopback(_) | Self::Tcp(_) => None,
         }
     }
 
@@ -258,15 +275,15 @@ impl Kind {
     /// # Errors
     /// What a hit needs and the machine doesn't have: root certificates, a port for the loopback server, a process.
     pub fn target(&self, wakeups: &Rc<Wakeups>, prepared: &Prepared) -> anyhow::Result<KindTarget> {
-        let session = || match prepared {
-            Prepared::Influxdb(session) => Ok(session),
-            Prepared::Nothing => Err(anyhow::anyhow!("nothing was got ready for it")),
-        };
+        let unready = || anyhow::anyhow!("nothing was got ready for it");
+        let database = || if let Prepared::Influxdb(session) = prepared { Ok(session) } else { Err(unready()) };
+        let loadtest = || if let Prepared::Loadtest(session) = prepared { Ok(session) } else { Err(unready()) };
         Ok(match self {
             Self::Exec(settings) => KindTarget::Exec(exec::ExecTarget::new(settings, Guard::shared()?, wakeups)),
             Self::Http(settings) => KindTarget::Http(http::HttpTarget::new(settings)?.sharing(wakeups)),
-            Self::InfluxWrite(_) => KindTarget::InfluxWrite(influxdb::WriteTarget::new(session()?, wakeups)?),
-            Self::InfluxRead(_) => KindTarget::InfluxRead(influxdb::ReadTarget::new(session()?, wakeups)?),
+            Self::InfluxWrite(_) => KindTarget::InfluxWrite(influxdb::WriteTarget::new(database()?, wakeups)?),
+            Self::InfluxRead(_) => KindTarget::InfluxRead(influxdb::ReadTarget::new(database()?, wakeups)?),
+            Self::Loadtest(_) => KindTarget::Loadtest(loadtest::LoadtestTarget::new(loadtest()?, wakeups)),
             Self::Loopback(settings) => {
                 let server = loopback::Server::start(settings)?;
                 let settings = http::Settings::get(server.address(), settings.timeout);
@@ -285,6 +302,7 @@ impl Target for KindTarget {
             Self::Http(target) | Self::Loopback { target, .. } => target.hit(number).await,
             Self::InfluxWrite(target) => Box::pin(target.hit(number)).await,
             Self::InfluxRead(target) => Box::pin(target.hit(number)).await,
+            Self::Loadtest(target) => Box::pin(target.hit(number)).await,
             Self::Tcp(target) => target.hit(number).await,
         }
     }
@@ -363,7 +381,7 @@ mod tests {
         check(
             "kind = \"htpt\"\nurl = \"http://h/\"",
             &[
-                "x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"influxdb\" or \"loopback\" or \"tcp\"; \
+                "x.toml:1:8: \"kind\" can't be this string: \"exec\" or \"http\" or \"influxdb\" or \"loadtest\" or \"loopback\" or \"tcp\"; \
                  tests of this type do not run",
             ],
         );

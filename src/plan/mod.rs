@@ -7,6 +7,7 @@ mod line;
 mod read;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -99,8 +100,12 @@ impl Plan {
         let mut plan = Self::default();
         let mut types = types(reader);
         let mut posts = posts(reader);
+        let mut ports: BTreeMap<SocketAddr, String> = BTreeMap::new();
         let lines = plan.read_lines(reader);
-        for (file, number, line) in plan.unique(lines, reader.running) {
+        let mut lines = plan.unique(lines, reader.running);
+        // Who runs already keeps what it has.
+        lines.sort_by_key(|(_, _, line)| !reader.running.contains_key(&line.name));
+        for (file, number, line) in lines {
             let place = |column| Some((number, line.columns[column]));
             let fault =
                 |column, seen, right| Fault { file: file.clone(), at: place(column), seen, right, now: LINE_NOW };
@@ -122,6 +127,15 @@ impl Plan {
                         sound = false;
                         plan.faults.push(fault(3, format!("unknown destination {}", quote(name)), right));
                     }
+                }
+            }
+            let port = of_type.iter().find_map(|part| part.kind.port());
+            if let Some(port) = port.filter(|_| sound) {
+                let holder = ports.entry(port).or_insert_with(|| line.name.clone());
+                if *holder != line.name {
+                    sound = false;
+                    let seen = format!("{port} is the `rpc_addr` of test {}, too", quote(holder));
+                    plan.faults.push(fault(1, seen, "a type with one of its own, or with none".to_owned()));
                 }
             }
             if sound {

@@ -8,4 +8,17 @@ mod binary;
 mod caller;
 mod intake;
 mod journeys;
+mod outputs;
+mod place;
 mod route;
+mod session;
+mod sessions;
+mod settings;
+mod stderr;
+mod supervisor;
+mod target;
+
+pub use session::Session;
+pub use sessions::Sessions;
+pub use settings::{KEYS, LEAST, Settings};
+pub use target::LoadtestTarget;

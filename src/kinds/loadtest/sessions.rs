@@ -1,0 +1,138 @@
+//! All load tests of a run.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::binary::PublicKey;
+use super::caller::Address;
+use super::place::Places;
+use super::session::{Order, Session, lock};
+use super::settings::Settings;
+use super::supervisor;
+use crate::label::Label;
+use crate::summary::{Measured, Summary};
+use crate::work::Work;
+
+/// How long the end of load tests is waited for: what they are given to end by themselves, and to be killed.
+const ENDS: Duration = Duration::from_millis(1500);
+
+/// The load tests of one run.
+#[derive(Debug)]
+pub struct Sessions {
+    house: Arc<House>,
+    /// All that there were; the last one of a test is the one that is run now.
+    all: Mutex<Vec<Arc<Session>>>,
+    next: AtomicU32,
+    is_stopped: AtomicBool,
+}
+
+/// What all load tests of a run have in common.
+#[derive(Debug)]
+pub struct House {
+    /// The state folder.
+    pub state: PathBuf,
+    /// Where they listen.
+    pub places: Places,
+    /// Whose signature programs must have; `None` where they need none.
+    pub key: Option<PublicKey>,
+}
+
+impl Sessions {
+    /// None yet, for the run `run`, which keeps in the folder `state` what there is to be kept.
+    pub fn new(state: &Path, run: &str, key: Option<PublicKey>) -> Self {
+        let house = House { state: state.to_owned(), places: Places::new(state, run), key };
+        let (all, next) = (Mutex::default(), AtomicU32::new(1));
+        Self { house: Arc::new(house), all, next, is_stopped: AtomicBool::new(false) }
+    }
+
+    /// Starts the load test of a test, and waits until it answers; one that runs so already is that.
+    ///
+    /// # Errors
+    /// It can't be started, or doesn't answer; why.
+    pub fn start(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
+        let session = self.session(test, type_name, settings)?;
+        session.wait_ready()?;
+        Ok(session)
+    }
+
+    fn session(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
+        let mut all = lock(&self.all);
+        let lives = |session: &&Arc<Session>| session.order() == Order::Live && !session.is_over();
+        let is_same = |session: &&Arc<Session>| session.type_name == type_name && session.settings == *settings;
+        if let Some(session) = latest(&all, test).filter(lives).filter(is_same) {
+            return Ok(Arc::clone(session));
+        }
+        if all.is_empty() {
+            self.house.places.clear();
+        }
+        // Two can't have one port, and of one test the new one is to have it.
+        for session in all.iter().filter(|session| session.test == test && settings.rpc_addr.is_some()) {
+            session.order_to(Order::End);
+        }
+        let address = match settings.rpc_addr {
+            Some(address) => Address::Tcp(address),
+            None => self.house.places.socket(self.next.fetch_add(1, Ordering::Relaxed)),
+        };
+        let (session, inbox) = Session::new(test, type_name, settings, address);
+        if self.is_stopped.load(Ordering::Relaxed) {
+            session.order_to(Order::End);
+        }
+        supervisor::start(&session, inbox, Arc::clone(&self.house))?;
+        all.push(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// From now on a test is hit by `session` alone, or by none: its others are ended once their hits are.
+    pub fn settle(&self, test: &str, session: Option<&Arc<Session>>) {
+        let all = lock(&self.all);
+        let others = all.iter().filter(|other| session.is_none_or(|session| !Arc::ptr_eq(other, session)));
+        others.filter(|other| other.test == test).for_each(|other| other.order_to(Order::Retire));
+    }
+
+    /// Ends all of them, and starts no other.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        lock(&self.all).iter().for_each(|session| session.order_to(Order::End));
+    }
+
+    /// Adds what load tests have said since the last time to the summaries of their tests. With the last interval they are
+    /// ended, and what they say until then is in it.
+    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) {
+        if label.last {
+            self.end();
+        }
+        for session in lock(&self.all).iter() {
+            let summary = summaries.iter_mut().find(|summary| summary.test == session.test);
+            let Some(Measured::Test(tally)) = summary.map(|summary| &mut summary.measured) else { continue };
+            let taken = session.intake().take();
+            if let Some(routes) = taken.routes {
+                tally.routes.get_or_insert_default().merge(&routes);
+            }
+            let work = tally.work.get_or_insert_default();
+            work.merge(&taken.work);
+            work.merge(&Work::of([("restarts", session.take_restarts())]));
+        }
+    }
+
+    fn end(&self) {
+        self.stop();
+        let until = Instant::now() + ENDS;
+        let all = lock(&self.all).clone();
+        for session in &all {
+            if session.wait_over(until).is_err() {
+                // With this program it ends all the same.
+                log::warn!("test {}: its load test isn't known to have ended", session.test);
+            }
+        }
+        if !all.is_empty() {
+            self.house.places.clear();
+        }
+    }
+}
+
+/// The session of a test that is run now.
+fn latest<'a>(all: &'a [Arc<Session>], test: &str) -> Option<&'a Arc<Session>> {
+    all.iter().rfind(|session| session.test == test)
+}

@@ -1,0 +1,49 @@
+//! What a hit of this kind is: a call, which runs a journey.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::caller::{Caller, failure_of};
+use super::intake::Answered;
+use super::session::Session;
+use crate::target::{Failure, Outcome, Reason, Target};
+use crate::wakeups::Wakeups;
+
+/// A load test, as one thread calls it.
+#[derive(Debug)]
+pub struct LoadtestTarget {
+    session: Arc<Session>,
+    caller: Caller,
+    wakeups: Rc<Wakeups>,
+}
+
+impl LoadtestTarget {
+    /// Prepares everything that hits have in common; connects to nothing.
+    pub fn new(session: &Arc<Session>, wakeups: &Rc<Wakeups>) -> Self {
+        let caller = Caller::new(session.address.clone(), &session.test);
+        Self { session: Arc::clone(session), caller, wakeups: Rc::clone(wakeups) }
+    }
+}
+
+impl Target for LoadtestTarget {
+    async fn hit(&self, _number: u64) -> Outcome {
+        if let Some(why) = self.session.is_down() {
+            return Outcome::failed(Failure::new(Reason::Connect, why));
+        }
+        let _call = self.session.enter();
+        let (started, begin) = (SystemTime::now(), Instant::now());
+        let limit = self.session.settings.timeout;
+        let response = match self.wakeups.timeout(limit, self.caller.trigger()).await {
+            Some(Ok(response)) => response,
+            Some(Err(trouble)) => return Outcome::failed(trouble.into()),
+            None => return Outcome::failed(Failure::new(Reason::Timeout, format!("not done after {limit:?}"))),
+        };
+        let failure = failure_of(&response);
+        if !response.tags.is_empty() || !response.output.is_empty() {
+            let (ended, service) = (SystemTime::now(), begin.elapsed());
+            self.session.answered(Answered { response, started, ended, service });
+        }
+        Outcome { failure, ..Outcome::default() }
+    }
+}
