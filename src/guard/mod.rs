@@ -27,6 +27,6 @@ mod status;
 
 pub use client::{Client, Gone, Running};
 pub use keeper::Guard;
-pub use request::{MAX_REQUEST, Request};
+pub use request::{LEAST_MEMORY, Limits, MAX_REQUEST, Request};
 pub use serve::{NAME, NotCalled, is_meant, serve};
 pub use status::Status;

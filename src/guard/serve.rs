@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,7 +25,7 @@ use signal_hook::consts as signals;
 use thiserror::Error;
 
 use super::children;
-use super::request::{Command, MAX_REQUEST};
+use super::request::{Command, Limits, MAX_REQUEST};
 use super::status::Status;
 
 /// What this program is called when it is the guard.
@@ -104,8 +105,10 @@ struct Serving<'a> {
     running: BTreeMap<Pid, Running>,
     /// From when on is looked for processes that got away.
     look: Instant,
-    /// The system's own limit of open files.
+    /// The guard's own limit of open files, and the most that it could be.
     open_files: (u64, u64),
+    /// The guard's own limit of memory, in bytes, and the most that it could be.
+    memory: (u64, u64),
     buffer: Box<[u8]>,
 }
 
@@ -113,6 +116,18 @@ struct Running {
     process: process::Child,
     /// Where its status is waited for; `None` when it isn't, any more.
     waiting: Option<OwnedFd>,
+}
+
+/// A limit of something, for a command.
+struct Limit {
+    /// What the guard has itself.
+    mine: u64,
+    /// What it could have.
+    most: u64,
+    /// What the command has.
+    theirs: u64,
+    /// Whether it was asked for, so that the command can't raise it.
+    is_bound: bool,
 }
 
 /// What there is to do.
@@ -147,7 +162,8 @@ impl<'a> Serving<'a> {
             null: File::open("/dev/null")?,
             running: BTreeMap::new(),
             look: Instant::now(),
-            open_files: (OPEN_FILES.min(most), most),
+            open_files: (most, most),
+            memory: getrlimit(Resource::RLIMIT_DATA)?,
             buffer: vec![0; MAX_REQUEST + 1].into(),
         })
     }
@@ -281,12 +297,37 @@ impl<'a> Serving<'a> {
             .stdin(Stdio::from(self.null.try_clone()?))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr));
-        let (theirs, most) = self.open_files;
-        // A command inherits the limit of the moment; without it, it runs as well.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, theirs, most);
+        let limits = self.limits(command);
+        // A command inherits the limits of the moment; where one is refused, it runs as well.
+        for (resource, limit) in &limits {
+            let _ = setrlimit(*resource, limit.theirs, limit.most);
+        }
         let started = prepared.spawn();
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        for (resource, limit) in &limits {
+            let _ = setrlimit(*resource, limit.mine, limit.most);
+        }
+        if let Ok(process) = &started {
+            // The guard couldn't raise its own again, had it bound itself.
+            for (resource, limit) in limits.iter().filter(|(_, limit)| limit.is_bound) {
+                bind(number(process), *resource, limit.theirs);
+            }
+        }
         started
+    }
+
+    /// What a command may have at the most.
+    fn limits(&self, command: &Command<'_>) -> [(Resource, Limit); 2] {
+        let of = |(mine, most): (u64, u64), asked: Option<u64>, otherwise: u64| Limit {
+            mine,
+            most,
+            theirs: asked.unwrap_or(otherwise).min(most),
+            is_bound: asked.is_some(),
+        };
+        let Limits { memory, open_files } = command.limits;
+        [
+            (Resource::RLIMIT_NOFILE, of(self.open_files, open_files, OPEN_FILES)),
+            (Resource::RLIMIT_DATA, of(self.memory, memory, self.memory.0)),
+        ]
     }
 
     /// Kills a command for which nobody waits any more, and all of its group. It is buried when it has ended.
@@ -362,6 +403,15 @@ fn close_strays() {
 
 fn number(process: &process::Child) -> Pid {
     Pid::from_raw(i32::try_from(process.id()).unwrap_or(i32::MAX))
+}
+
+/// Sets a limit of a command for good, whatever the command has made of it meanwhile: as some programs do, which raise
+/// their limit of open files as far as they can. What became another user's keeps what it has.
+#[expect(unsafe_code, reason = "nix has no prlimit")]
+fn bind(process: Pid, resource: Resource, limit: u64) {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: it reads what the one pointer leads to, which lives until it returns, and writes nothing, as the other is null.
+    let _ = unsafe { libc::prlimit(process.as_raw(), resource as _, &raw const limit, std::ptr::null_mut()) };
 }
 
 /// Tells how a command ended; who has gone meanwhile isn't told.

@@ -1,0 +1,111 @@
+//! The guard as a kind uses it: what a program may have, as itself and `/proc` say.
+
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use canihaz::guard::{Client, Guard, LEAST_MEMORY, Limits, Request, Running, Status};
+use tokio::runtime;
+
+use crate::parts::deadline::eventually;
+
+/// How long anything may take here.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Does what it is about with a guard of its own.
+#[track_caller]
+fn with_a_guard<T>(about: impl AsyncFnOnce(Client) -> T) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guard = Guard::start(Path::new(env!("CARGO_BIN_EXE_canihaz"))).unwrap();
+    runtime.block_on(soon("all of it", about(Client::new(guard))))
+}
+
+/// What a future gives, which isn't to take long.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("waited {LONG:?} for {what}"))
+}
+
+/// A request for a shell that executes `script`.
+fn shell(script: &str) -> Request {
+    let arguments = ["-c", script].map(ToOwned::to_owned);
+    let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+    Request::new(Path::new("/bin/sh"), &arguments, &env, Path::new("/")).unwrap()
+}
+
+/// Reads what a program says until `enough`, or until nobody has its output any more.
+async fn read(running: &Running, enough: impl Fn(&str) -> bool) -> String {
+    let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&said);
+        if enough(&text) {
+            return text.into_owned();
+        }
+        soon("an output", running.stdout.readable()).await.unwrap();
+        match running.stdout.try_read(&mut chunk) {
+            Ok(0) => return String::from_utf8(said).unwrap(),
+            Ok(length) => said.extend_from_slice(&chunk[..length]),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+        }
+    }
+}
+
+/// Has a command executed to its end: how that was, and what it said.
+async fn execute(client: &Client, request: &Request) -> (Status, String) {
+    let running = client.run(request).await.unwrap();
+    let said = read(&running, |_| false).await;
+    (soon("the end", running.ended()).await.unwrap(), said)
+}
+
+/// What the kernel says of a process's limit, as it may have now and at the most.
+fn limit(process: &str, what: &str) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.split_whitespace().take(2).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_program_that_wants_more_memory_than_it_may_have_fails_and_the_guard_goes_on() {
+    with_a_guard(async |client| {
+        // `dd` asks for a buffer as large as its block.
+        let hog = shell("echo $PPID; dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null || echo refused");
+        let limited = |memory| hog.clone().limited(Limits { memory: Some(memory), open_files: None });
+        let (_, free) = execute(&client, &hog).await;
+        let guard = free.lines().next().unwrap();
+        assert_eq!(free, format!("{guard}\n"));
+        let of_guard = limit(guard, "Max data size");
+        for (memory, expect) in [(LEAST_MEMORY, "refused\n"), (32 << 20, "refused\n"), (80 << 20, "")] {
+            let (status, said) = execute(&client, &limited(memory)).await;
+            assert_eq!((status, said), (Status::Exited(0), format!("{guard}\n{expect}")), "{memory}");
+            assert_eq!(limit(guard, "Max data size"), of_guard, "{memory}");
+        }
+        assert_eq!(execute(&client, &hog).await, (Status::Exited(0), free.clone()));
+    });
+}
+
+#[test]
+fn a_limit_is_one_for_good_and_nobody_elses() {
+    with_a_guard(async |client| {
+        let wait = shell("echo $PPID $$; exec sleep 300");
+        let limits = Limits { memory: Some(32 << 20), open_files: Some(64) };
+        let limited = client.run(&wait.clone().limited(limits)).await.unwrap();
+        let said = read(&limited, |text| text.ends_with('\n')).await;
+        let [guard, program] = said.split_whitespace().collect::<Vec<_>>().try_into().unwrap();
+        // The guard makes them final just after the start.
+        let is_bound = || {
+            let [files, memory] = [("Max open files", "64"), ("Max data size", "33554432")]
+                .map(|(what, expect)| limit(program, what) == [expect, expect]);
+            (files && memory).then_some(())
+        };
+        eventually("limits that can't be raised", LONG, is_bound);
+        let free = client.run(&wait).await.unwrap();
+        let said = read(&free, |text| text.ends_with('\n')).await;
+        let program = said.split_whitespace().last().unwrap();
+        let most = &limit(guard, "Max open files")[1];
+        assert_eq!(limit(program, "Max open files"), ["1024", most]);
+        assert_eq!(limit(program, "Max data size"), limit(guard, "Max data size"));
+        let (status, _) = execute(&client, &shell("true").limited(Limits { memory: None, open_files: Some(0) })).await;
+        assert_ne!(status, Status::Exited(0), "it can't even open its libraries");
+        assert_eq!(execute(&client, &shell("exit 3")).await.0, Status::Exited(3));
+    });
+}
