@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
@@ -108,6 +108,13 @@ impl Client {
 }
 
 impl Running {
+    /// Asks it to end: the guard sends SIGTERM to the command and all of its group. What becomes of that,
+    /// [`ended`](Self::ended) tells; one that doesn't care goes on until it is dropped.
+    pub fn ask_to_end(&self) {
+        // Where nobody hears it any more, it has ended, or is lost with the guard.
+        let _ = send(self.status.as_raw_fd(), &[0], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    }
+
     /// Waits for its end. Dropping the future is fine.
     ///
     /// # Errors

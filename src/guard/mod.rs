@@ -9,7 +9,7 @@
 //! ```text
 //! engine's threads ── a datagram a command, with its outputs and a socket ──▶ guard ──▶ command, in a group of its own
 //!        ▲                                                                     │
-//!        └────────── how it ended, over the socket; closed: kill it ───────────┘
+//!        └── how it ended, over the socket; a byte: ask it to end; closed: kill it ─┘
 //! ```
 //!
 //! Should the guard itself be killed, its commands fall to the runner, which

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recvmsg, send, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recv, recvmsg, send, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, close, setsid};
 use signal_hook::consts as signals;
@@ -114,7 +114,7 @@ struct Serving<'a> {
 
 struct Running {
     process: process::Child,
-    /// Where its status is waited for; `None` when it isn't, any more.
+    /// Where its status is waited for, and where it is asked to end; `None` when it isn't waited for any more.
     waiting: Option<OwnedFd>,
 }
 
@@ -138,6 +138,8 @@ struct Events {
     runner_gone: bool,
     /// Commands whose status nobody waits for any more.
     given_up: Vec<Pid>,
+    /// Commands that somebody asks to end.
+    asked: Vec<Pid>,
 }
 
 impl<'a> Serving<'a> {
@@ -175,6 +177,9 @@ impl<'a> Serving<'a> {
             let events = self.wait(is_parent.then_some(self.look))?;
             if events.runner_gone {
                 return Ok(());
+            }
+            for id in events.asked {
+                self.ask_to_end(id);
             }
             for id in events.given_up {
                 self.give_up(id);
@@ -216,8 +221,7 @@ impl<'a> Serving<'a> {
         let has_room = self.running.len() as u64 + KEPT_FREE < self.open_files.1;
         let requests = if has_room { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![PollFd::new(self.socket, requests), PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-        // That the other end is closed is told without being asked for.
-        fds.extend(waiting().map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::empty())));
+        fds.extend(waiting().map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
         let limit = look.map_or(PollTimeout::NONE, |look| timeout(look.saturating_duration_since(Instant::now())));
         match poll(&mut fds, limit) {
             Ok(_) => {}
@@ -226,12 +230,20 @@ impl<'a> Serving<'a> {
         }
         let seen: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
         let is_gone = |seen: &PollFlags| seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
-        let given_up = waiting().zip(&seen[2..]).filter(|(_, seen)| is_gone(seen)).map(|((id, _), _)| id).collect();
+        let (mut given_up, mut asked) = (Vec::new(), Vec::new());
+        for ((id, _), seen) in waiting().zip(&seen[2..]) {
+            if is_gone(seen) {
+                given_up.push(id);
+            } else if !seen.is_empty() {
+                asked.push(id);
+            }
+        }
         Ok(Events {
             runner_gone: is_gone(&seen[0]),
             request: seen[0].contains(PollFlags::POLLIN),
             child_ended: !seen[1].is_empty(),
             given_up,
+            asked,
         })
     }
 
@@ -328,6 +340,18 @@ impl<'a> Serving<'a> {
             (Resource::RLIMIT_NOFILE, of(self.open_files, open_files, OPEN_FILES)),
             (Resource::RLIMIT_DATA, of(self.memory, memory, self.memory.0)),
         ]
+    }
+
+    /// Asks a command and all of its group to end, as somebody asks for it.
+    fn ask_to_end(&mut self, id: Pid) {
+        let Some(waiting) = self.running.get(&id).and_then(|running| running.waiting.as_ref()) else { return };
+        // What is more than this is another question.
+        match recv(waiting.as_raw_fd(), &mut [0; 256], MsgFlags::MSG_DONTWAIT) {
+            Ok(1..) => _ = killpg(id, Signal::SIGTERM),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Nobody will ask again, nor wait: else this would be heard for ever.
+            Ok(0) | Err(_) => self.give_up(id),
+        }
     }
 
     /// Kills a command for which nobody waits any more, and all of its group. It is buried when it has ended.

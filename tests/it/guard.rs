@@ -13,6 +13,9 @@ use crate::parts::deadline::eventually;
 /// How long anything may take here.
 const LONG: Duration = Duration::from_secs(10);
 
+/// How soon nothing of a program may be left, once nobody waits for it any more.
+const GONE: Duration = Duration::from_secs(1);
+
 /// Does what it is about with a guard of its own.
 #[track_caller]
 fn with_a_guard<T>(about: impl AsyncFnOnce(Client) -> T) -> T {
@@ -55,6 +58,19 @@ async fn execute(client: &Client, request: &Request) -> (Status, String) {
     let running = client.run(request).await.unwrap();
     let said = read(&running, |_| false).await;
     (soon("the end", running.ended()).await.unwrap(), said)
+}
+
+/// What a process has had of processors, in hundredths of a second.
+fn processor_time(process: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+/// Whether a process has ended, be it waited for or not.
+fn is_over(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.is_empty() || status.contains("\nState:\tZ")
 }
 
 /// What the kernel says of a process's limit, as it may have now and at the most.
@@ -107,5 +123,68 @@ fn a_limit_is_one_for_good_and_nobody_elses() {
         let (status, _) = execute(&client, &shell("true").limited(Limits { memory: None, open_files: Some(0) })).await;
         assert_ne!(status, Status::Exited(0), "it can't even open its libraries");
         assert_eq!(execute(&client, &shell("exit 3")).await.0, Status::Exited(3));
+    });
+}
+
+#[test]
+fn a_program_that_is_asked_to_end_can_take_its_leave() {
+    with_a_guard(async |client| {
+        let polite = shell("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done");
+        let running = client.run(&polite).await.unwrap();
+        read(&running, |text| text == "ready\n").await;
+        running.ask_to_end();
+        assert_eq!(read(&running, |_| false).await, "bye\n");
+        assert_eq!(soon("the end", running.ended()).await.unwrap(), Status::Exited(7));
+        // It is too late to matter, and harmless.
+        running.ask_to_end();
+    });
+}
+
+#[test]
+fn all_of_a_programs_group_is_asked_to_end_and_no_other() {
+    with_a_guard(async |client| {
+        // The shell waits for its child, and says how that ended.
+        let parent = shell("trap : TERM; sleep 300 & echo ready; wait; wait $!; echo $?");
+        let [asked, other] = [client.run(&parent).await.unwrap(), client.run(&parent).await.unwrap()];
+        for running in [&asked, &other] {
+            read(running, |text| text == "ready\n").await;
+        }
+        asked.ask_to_end();
+        assert_eq!(read(&asked, |_| false).await, "143\n");
+        assert_eq!(soon("the end", asked.ended()).await.unwrap(), Status::Exited(0));
+        // A turn of the guard's later.
+        assert_eq!(execute(&client, &shell("exit 3")).await.0, Status::Exited(3));
+        let mut chunk = [0; 1];
+        assert!(other.stdout.try_read(&mut chunk).is_err(), "it says nothing, as it wasn't asked");
+    });
+}
+
+#[test]
+fn a_program_that_does_not_care_is_killed_when_it_is_dropped_and_the_guard_rests_meanwhile() {
+    with_a_guard(async |client| {
+        let deaf = shell("trap '' TERM; echo $PPID $$; while :; do sleep 300; done");
+        let running = client.run(&deaf).await.unwrap();
+        let said = read(&running, |text| text.ends_with('\n')).await;
+        let [guard, program] = said.split_whitespace().collect::<Vec<_>>().try_into().unwrap();
+        let before = processor_time(guard);
+        for _ in 0..1000 {
+            running.ask_to_end();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let spent = processor_time(guard) - before;
+        assert!(spent < 20, "{spent} hundredths of a second");
+        assert!(!is_over(program));
+        drop(running);
+        eventually("its end", GONE, || is_over(program).then_some(()));
+    });
+}
+
+#[test]
+fn asked_before_it_began_a_program_ends_as_soon_as_it_has() {
+    with_a_guard(async |client| {
+        let running = client.run(&shell("exec sleep 300")).await.unwrap();
+        running.ask_to_end();
+        let ended = soon("the end", running.ended()).await.unwrap();
+        assert_eq!(ended, Status::Signaled(15));
     });
 }
