@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -30,8 +31,9 @@ use super::status::Status;
 
 /// What this program is called when it is the guard.
 pub const NAME: &str = "canihaz-guard";
-/// The descriptors that come with a request: the command's standard output and error, and where its status goes.
-pub const DESCRIPTORS: usize = 3;
+/// The most descriptors that come with a request: the command's standard output and error, where its status goes, and
+/// where the program's file isn't found by its name, the file.
+const DESCRIPTORS: usize = 4;
 /// The most requests that are taken before it is looked for who is to be killed: each takes about half a millisecond.
 const REQUESTS_A_TURN: usize = 8;
 /// The most children that are waited for before there is something else to do: there may be ever more of them.
@@ -272,21 +274,25 @@ impl<'a> Serving<'a> {
             })
             .map(own)
             .collect();
-        // Fewer have come when the guard has no descriptors left. Whoever waits sees that its socket is closed.
-        if let Ok([stdout, stderr, waiting]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors) {
-            self.begin(length, stdout, stderr, waiting);
+        // None are told when not all could come, as the guard has no descriptors left: so nothing is ever executed by
+        // its name as its file was lost. Whoever waits sees that its socket is closed.
+        let mut descriptors = descriptors.into_iter();
+        let first = [(); 3].map(|()| descriptors.next());
+        let file = descriptors.next();
+        if let ([Some(stdout), Some(stderr), Some(waiting)], None) = (first, descriptors.next()) {
+            self.begin(length, stdout, stderr, waiting, file);
         }
         Ok(())
     }
 
     /// Starts the command that is in the buffer's first bytes, unless nobody waits for it any more.
-    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd) {
+    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd, file: Option<OwnedFd>) {
         let Some(command) = self.buffer.get(..length).and_then(Command::read) else { return };
         let mut given_up = [PollFd::new(waiting.as_fd(), PollFlags::empty())];
         if poll(&mut given_up, PollTimeout::ZERO).is_ok_and(|gone| gone > 0) {
             return;
         }
-        match self.spawn(&command, stdout, stderr) {
+        match self.spawn(&command, stdout, stderr, file.as_ref()) {
             Ok(process) => {
                 let id = number(&process);
                 if self.running.is_empty() {
@@ -298,9 +304,25 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn spawn(&self, command: &Command<'_>, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<process::Child> {
-        let mut prepared = process::Command::new(command.program);
+    fn spawn(
+        &self,
+        command: &Command<'_>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        file: Option<&OwnedFd>,
+    ) -> io::Result<process::Child> {
+        let program = match file {
+            Some(file) => {
+                // The command inherits it, as the interpreter of a script opens it once more. Nothing else is started
+                // before the guard closes it.
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+            }
+            None => command.program.to_owned(),
+        };
+        let mut prepared = process::Command::new(program);
         prepared
+            .arg0(command.program)
             .args(&command.arguments)
             .env_clear()
             .envs(command.env.iter().copied())
