@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net as blocking;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
@@ -16,7 +16,6 @@ use tokio::net::{UnixDatagram, UnixStream};
 
 use super::keeper::Guard;
 use super::request::Request;
-use super::serve::DESCRIPTORS;
 use super::status::{LENGTH, Status};
 
 /// Its datagrams come in order, and its end is told, unlike that of others; to tokio it is all the same.
@@ -57,11 +56,12 @@ impl Client {
         Self { guard, socket: RefCell::new(None) }
     }
 
-    /// Asks for a command. To be called in a tokio runtime.
+    /// Asks for a command. With a `file`, that very one is executed, whatever has the name of the request's program
+    /// meanwhile; the program is told that name as its own, and has the file open. To be called in a tokio runtime.
     ///
     /// # Errors
     /// It was not asked for, and won't begin.
-    pub async fn run(&self, request: &Request) -> Result<Running, Gone> {
+    pub async fn run(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> Result<Running, Gone> {
         let (stdout, their_stdout) = io::pipe()?;
         let (stderr, their_stderr) = io::pipe()?;
         let (status, theirs) = blocking::UnixStream::pair()?;
@@ -71,12 +71,14 @@ impl Client {
             stderr: pipe::Receiver::from_owned_fd(stderr.into())?,
             status: UnixStream::from_std(status)?,
         };
-        self.ask(request, &[their_stdout.as_raw_fd(), their_stderr.as_raw_fd(), theirs.as_raw_fd()]).await?;
+        let descriptors = [their_stdout.as_fd(), their_stderr.as_fd(), theirs.as_fd()];
+        let descriptors: Vec<_> = descriptors.iter().chain(&file).map(AsRawFd::as_raw_fd).collect();
+        self.ask(request, &descriptors).await?;
         Ok(running)
     }
 
     /// Sends a request once: to the guard as it is known, or should that be gone, to its successor.
-    async fn ask(&self, request: &Request, descriptors: &[RawFd; DESCRIPTORS]) -> Result<(), Gone> {
+    async fn ask(&self, request: &Request, descriptors: &[RawFd]) -> Result<(), Gone> {
         let rights = [ControlMessage::ScmRights(descriptors)];
         loop {
             let (socket, is_new) = self.socket()?;
@@ -108,6 +110,13 @@ impl Client {
 }
 
 impl Running {
+    /// Asks it to end: the guard sends SIGTERM to the command and all of its group. What becomes of that,
+    /// [`ended`](Self::ended) tells; one that doesn't care goes on until it is dropped.
+    pub fn ask_to_end(&self) {
+        // Where nobody hears it any more, it has ended, or is lost with the guard.
+        let _ = send(self.status.as_raw_fd(), &[0], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    }
+
     /// Waits for its end. Dropping the future is fine.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //! ```text
 //! engine's threads ── a datagram a command, with its outputs and a socket ──▶ guard ──▶ command, in a group of its own
 //!        ▲                                                                     │
-//!        └────────── how it ended, over the socket; closed: kill it ───────────┘
+//!        └── how it ended, over the socket; a byte: ask it to end; closed: kill it ─┘
 //! ```
 //!
 //! Should the guard itself be killed, its commands fall to the runner, which
@@ -27,6 +27,6 @@ mod status;
 
 pub use client::{Client, Gone, Running};
 pub use keeper::Guard;
-pub use request::{MAX_REQUEST, Request};
+pub use request::{LEAST_MEMORY, Limits, MAX_REQUEST, Request};
 pub use serve::{NAME, NotCalled, is_meant, serve};
 pub use status::Status;

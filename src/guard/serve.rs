@@ -13,24 +13,27 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recvmsg, send, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recv, recvmsg, send, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, close, setsid};
 use signal_hook::consts as signals;
 use thiserror::Error;
 
 use super::children;
-use super::request::{Command, MAX_REQUEST};
+use super::request::{Command, Limits, MAX_REQUEST};
 use super::status::Status;
 
 /// What this program is called when it is the guard.
 pub const NAME: &str = "canihaz-guard";
-/// The descriptors that come with a request: the command's standard output and error, and where its status goes.
-pub const DESCRIPTORS: usize = 3;
+/// The most descriptors that come with a request: the command's standard output and error, where its status goes, and
+/// where the program's file isn't found by its name, the file.
+const DESCRIPTORS: usize = 4;
 /// The most requests that are taken before it is looked for who is to be killed: each takes about half a millisecond.
 const REQUESTS_A_TURN: usize = 8;
 /// The most children that are waited for before there is something else to do: there may be ever more of them.
@@ -104,15 +107,29 @@ struct Serving<'a> {
     running: BTreeMap<Pid, Running>,
     /// From when on is looked for processes that got away.
     look: Instant,
-    /// The system's own limit of open files.
+    /// The guard's own limit of open files, and the most that it could be.
     open_files: (u64, u64),
+    /// The guard's own limit of memory, in bytes, and the most that it could be.
+    memory: (u64, u64),
     buffer: Box<[u8]>,
 }
 
 struct Running {
     process: process::Child,
-    /// Where its status is waited for; `None` when it isn't, any more.
+    /// Where its status is waited for, and where it is asked to end; `None` when it isn't waited for any more.
     waiting: Option<OwnedFd>,
+}
+
+/// A limit of something, for a command.
+struct Limit {
+    /// What the guard has itself.
+    mine: u64,
+    /// What it could have.
+    most: u64,
+    /// What the command has.
+    theirs: u64,
+    /// Whether it was asked for, so that the command can't raise it.
+    is_bound: bool,
 }
 
 /// What there is to do.
@@ -123,6 +140,8 @@ struct Events {
     runner_gone: bool,
     /// Commands whose status nobody waits for any more.
     given_up: Vec<Pid>,
+    /// Commands that somebody asks to end.
+    asked: Vec<Pid>,
 }
 
 impl<'a> Serving<'a> {
@@ -147,7 +166,8 @@ impl<'a> Serving<'a> {
             null: File::open("/dev/null")?,
             running: BTreeMap::new(),
             look: Instant::now(),
-            open_files: (OPEN_FILES.min(most), most),
+            open_files: (most, most),
+            memory: getrlimit(Resource::RLIMIT_DATA)?,
             buffer: vec![0; MAX_REQUEST + 1].into(),
         })
     }
@@ -159,6 +179,9 @@ impl<'a> Serving<'a> {
             let events = self.wait(is_parent.then_some(self.look))?;
             if events.runner_gone {
                 return Ok(());
+            }
+            for id in events.asked {
+                self.ask_to_end(id);
             }
             for id in events.given_up {
                 self.give_up(id);
@@ -200,8 +223,7 @@ impl<'a> Serving<'a> {
         let has_room = self.running.len() as u64 + KEPT_FREE < self.open_files.1;
         let requests = if has_room { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![PollFd::new(self.socket, requests), PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-        // That the other end is closed is told without being asked for.
-        fds.extend(waiting().map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::empty())));
+        fds.extend(waiting().map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
         let limit = look.map_or(PollTimeout::NONE, |look| timeout(look.saturating_duration_since(Instant::now())));
         match poll(&mut fds, limit) {
             Ok(_) => {}
@@ -210,12 +232,20 @@ impl<'a> Serving<'a> {
         }
         let seen: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
         let is_gone = |seen: &PollFlags| seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
-        let given_up = waiting().zip(&seen[2..]).filter(|(_, seen)| is_gone(seen)).map(|((id, _), _)| id).collect();
+        let (mut given_up, mut asked) = (Vec::new(), Vec::new());
+        for ((id, _), seen) in waiting().zip(&seen[2..]) {
+            if is_gone(seen) {
+                given_up.push(id);
+            } else if !seen.is_empty() {
+                asked.push(id);
+            }
+        }
         Ok(Events {
             runner_gone: is_gone(&seen[0]),
             request: seen[0].contains(PollFlags::POLLIN),
             child_ended: !seen[1].is_empty(),
             given_up,
+            asked,
         })
     }
 
@@ -244,21 +274,25 @@ impl<'a> Serving<'a> {
             })
             .map(own)
             .collect();
-        // Fewer have come when the guard has no descriptors left. Whoever waits sees that its socket is closed.
-        if let Ok([stdout, stderr, waiting]) = <[OwnedFd; DESCRIPTORS]>::try_from(descriptors) {
-            self.begin(length, stdout, stderr, waiting);
+        // None are told when not all could come, as the guard has no descriptors left: so nothing is ever executed by
+        // its name as its file was lost. Whoever waits sees that its socket is closed.
+        let mut descriptors = descriptors.into_iter();
+        let first = [(); 3].map(|()| descriptors.next());
+        let file = descriptors.next();
+        if let ([Some(stdout), Some(stderr), Some(waiting)], None) = (first, descriptors.next()) {
+            self.begin(length, stdout, stderr, waiting, file);
         }
         Ok(())
     }
 
     /// Starts the command that is in the buffer's first bytes, unless nobody waits for it any more.
-    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd) {
+    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd, file: Option<OwnedFd>) {
         let Some(command) = self.buffer.get(..length).and_then(Command::read) else { return };
         let mut given_up = [PollFd::new(waiting.as_fd(), PollFlags::empty())];
         if poll(&mut given_up, PollTimeout::ZERO).is_ok_and(|gone| gone > 0) {
             return;
         }
-        match self.spawn(&command, stdout, stderr) {
+        match self.spawn(&command, stdout, stderr, file.as_ref()) {
             Ok(process) => {
                 let id = number(&process);
                 if self.running.is_empty() {
@@ -270,9 +304,25 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn spawn(&self, command: &Command<'_>, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<process::Child> {
-        let mut prepared = process::Command::new(command.program);
+    fn spawn(
+        &self,
+        command: &Command<'_>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        file: Option<&OwnedFd>,
+    ) -> io::Result<process::Child> {
+        let program = match file {
+            Some(file) => {
+                // The command inherits it, as the interpreter of a script opens it once more. Nothing else is started
+                // before the guard closes it.
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+            }
+            None => command.program.to_owned(),
+        };
+        let mut prepared = process::Command::new(program);
         prepared
+            .arg0(command.program)
             .args(&command.arguments)
             .env_clear()
             .envs(command.env.iter().copied())
@@ -281,12 +331,49 @@ impl<'a> Serving<'a> {
             .stdin(Stdio::from(self.null.try_clone()?))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr));
-        let (theirs, most) = self.open_files;
-        // A command inherits the limit of the moment; without it, it runs as well.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, theirs, most);
+        let limits = self.limits(command);
+        // A command inherits the limits of the moment; where one is refused, it runs as well.
+        for (resource, limit) in &limits {
+            let _ = setrlimit(*resource, limit.theirs, limit.most);
+        }
         let started = prepared.spawn();
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        for (resource, limit) in &limits {
+            let _ = setrlimit(*resource, limit.mine, limit.most);
+        }
+        if let Ok(process) = &started {
+            // The guard couldn't raise its own again, had it bound itself.
+            for (resource, limit) in limits.iter().filter(|(_, limit)| limit.is_bound) {
+                bind(number(process), *resource, limit.theirs);
+            }
+        }
         started
+    }
+
+    /// What a command may have at the most.
+    fn limits(&self, command: &Command<'_>) -> [(Resource, Limit); 2] {
+        let of = |(mine, most): (u64, u64), asked: Option<u64>, otherwise: u64| Limit {
+            mine,
+            most,
+            theirs: asked.unwrap_or(otherwise).min(most),
+            is_bound: asked.is_some(),
+        };
+        let Limits { memory, open_files } = command.limits;
+        [
+            (Resource::RLIMIT_NOFILE, of(self.open_files, open_files, OPEN_FILES)),
+            (Resource::RLIMIT_DATA, of(self.memory, memory, self.memory.0)),
+        ]
+    }
+
+    /// Asks a command and all of its group to end, as somebody asks for it.
+    fn ask_to_end(&mut self, id: Pid) {
+        let Some(waiting) = self.running.get(&id).and_then(|running| running.waiting.as_ref()) else { return };
+        // What is more than this is another question.
+        match recv(waiting.as_raw_fd(), &mut [0; 256], MsgFlags::MSG_DONTWAIT) {
+            Ok(1..) => _ = killpg(id, Signal::SIGTERM),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Nobody will ask again, nor wait: else this would be heard for ever.
+            Ok(0) | Err(_) => self.give_up(id),
+        }
     }
 
     /// Kills a command for which nobody waits any more, and all of its group. It is buried when it has ended.
@@ -362,6 +449,15 @@ fn close_strays() {
 
 fn number(process: &process::Child) -> Pid {
     Pid::from_raw(i32::try_from(process.id()).unwrap_or(i32::MAX))
+}
+
+/// Sets a limit of a command for good, whatever the command has made of it meanwhile: as some programs do, which raise
+/// their limit of open files as far as they can. What became another user's keeps what it has.
+#[expect(unsafe_code, reason = "nix has no prlimit")]
+fn bind(process: Pid, resource: Resource, limit: u64) {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: it reads what the one pointer leads to, which lives until it returns, and writes nothing, as the other is null.
+    let _ = unsafe { libc::prlimit(process.as_raw(), resource as _, &raw const limit, std::ptr::null_mut()) };
 }
 
 /// Tells how a command ended; who has gone meanwhile isn't told.

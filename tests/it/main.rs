@@ -10,6 +10,7 @@ mod exec;
 mod exits;
 mod faults;
 mod follow;
+mod guard;
 mod http;
 mod http2;
 mod idle;

@@ -50,7 +50,7 @@ impl ExecTarget {
 
     /// Has the command executed, and waits for its end.
     async fn execute(&self, outputs: &mut Outputs) -> Result<Status, Gone> {
-        let command = self.client.run(&self.settings.request).await?;
+        let command = self.client.run(&self.settings.request, None).await?;
         let ended = self.follow(&command, outputs).await;
         // All that the command wrote itself is there now. What it has left may hold its outputs open, for a moment.
         let mut chunk = self.chunk.borrow_mut();
