@@ -4,8 +4,19 @@
 //! after its last one. A hit is a call over gRPC; what it asks of servers in it,
 //! the program says on its standard output, a line of JSON a request.
 
+mod address;
 mod binary;
 mod caller;
+mod grpc;
 mod intake;
 mod journeys;
+mod line;
+mod lines;
 mod route;
+mod trouble;
+mod wire;
+
+pub use address::Address;
+pub use caller::{Caller, failure_of};
+pub use line::answers;
+pub use trouble::Trouble;
