@@ -358,6 +358,33 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Dns,
+        Self::Timeout,
+        Self::Status,
+        Self::Body,
+        Self::Protocol,
+        Self::Exit,
+        Self::Deadline,
+        Self::Panic,
+        Self::Other,
+    ];
+
+    /// The reason that metrics and summaries spell so.
+    ///
+    /// ```
+    /// use canihaz::Reason;
+    ///
+    /// assert_eq!(Reason::parse("timeout"), Some(Reason::Timeout));
+    /// assert_eq!(Reason::parse("weather"), None);
+    /// ```
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The reason as metrics and summaries spell it.
     pub const fn name(self) -> &'static str {
         match self {

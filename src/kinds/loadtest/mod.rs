@@ -5,12 +5,12 @@
 //! the program says on its standard output, a line of JSON a request.
 
 mod binary;
-mod caller;
 mod intake;
 mod journeys;
 mod outputs;
 mod place;
 mod route;
+mod rpc;
 mod session;
 mod sessions;
 mod settings;

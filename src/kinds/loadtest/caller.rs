@@ -1,1 +1,0 @@
-//! One engine thread's way to a load test: a call a hit.
