@@ -9,3 +9,5 @@ mod caller;
 mod intake;
 mod journeys;
 mod route;
+
+pub use binary::{Binary, Executable, KEYS as BINARY_KEYS, PublicKey, get};
