@@ -85,12 +85,8 @@ pub struct Contents {
 /// # Errors
 /// [`Distrust`] says what it is instead.
 pub fn read(path: &Path, limit: u64, now: SystemTime) -> Result<Contents, Distrust> {
-    let file = open(path, OFlag::O_NOCTTY)?;
+    let file = open_file(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(Distrust::NotAFile(kind(&metadata)));
-    }
-    check_owner(&metadata)?;
     if metadata.len() > limit {
         return Err(Distrust::Large(limit));
     }
@@ -106,6 +102,20 @@ pub fn read(path: &Path, limit: u64, now: SystemTime) -> Result<Contents, Distru
         Err(_) => true,
     };
     Ok(Contents { bytes, still })
+}
+
+/// Opens a regular file, owned by root or the running user and not writable by others.
+///
+/// # Errors
+/// [`Distrust`] says what it is instead.
+pub fn open_file(path: &Path) -> Result<File, Distrust> {
+    let file = open(path, OFlag::O_NOCTTY)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Distrust::NotAFile(kind(&metadata)));
+    }
+    check_owner(&metadata)?;
+    Ok(file)
 }
 
 /// Looks at a file that is not to be read but executed: a regular one, owned by root or the running user and not

@@ -31,9 +31,9 @@ use tokio_rustls::TlsConnector;
 
 pub use host::Host;
 pub use pool::{Idle, Pool};
-pub use settings::{Settings, Way, socket_path};
+pub use settings::{Settings, Way, authorities, socket_path};
 pub use stream::Stream;
-pub use tls::{config_for as tls_for, config_for_nobody as no_tls, detail, is_of_tls};
+pub use tls::{config as tls_config, config_for as tls_for, config_for_nobody as no_tls, detail, is_of_tls};
 pub use traffic::{Doing, Tally, Traffic};
 
 use crate::target::{Failure, Phases, Reason};

@@ -209,7 +209,7 @@ pub fn socket_path(path: &str) -> Option<Arc<Path>> {
 }
 
 /// The key `ca_file`.
-fn authorities(keys: &mut Keys<'_>) -> Option<Authorities> {
+pub fn authorities(keys: &mut Keys<'_>) -> Option<Authorities> {
     let pem = keys.contents("ca_file", MAX_CERTIFICATES)?;
     let parsed = Authorities::parse(&pem);
     parsed.map_err(|seen| keys.refuse_key("ca_file", seen, "PEM with the certificates of authorities")).ok()
