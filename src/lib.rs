@@ -37,6 +37,7 @@
 //! - What comes of it is a [`Tally`], or an [`Error`]; a target that fails is
 //!   none. [`Gossip`] tells of each single hit.
 //! - [`influxdb`] is a stress test of its own, of a database that takes points: influx_stress's, part by part.
+//! - [`loadtest`] is for programs that the runner runs: journeys of users, in code.
 //!
 //! The worker is a thin layer on the engine's own [`shift`]: what is said below
 //! of hits, times and counts holds for both. It works on the caller's tokio
@@ -71,7 +72,8 @@
 //! - the pure middle, which knows neither files nor destinations: [`pacer`], [`backlog`], [`asked`], [`recorder`], [`gossip`],
 //!   [`target`], [`summary`], [`connections`], [`values`], [`routes`], [`work`](mod@work), [`ranges`], [`latency`]; and [`wakeups`]
 //! - what a kind and a destination have in common: `line_protocol`, InfluxDB's, and `credentials`, who asks over HTTP
-//! - what a compiled load test and its agent say to each other: [`golo`]
+//! - what a compiled load test and its agent say to each other: [`golo`]; what such a test is made of: [`loadtest`], of which
+//!   the runner uses nothing
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; writing files whole:
 //!   `whole`; and `hostname`
 //!
@@ -113,6 +115,7 @@ pub mod kinds;
 pub mod label;
 pub mod latency;
 mod line_protocol;
+pub mod loadtest;
 pub mod logging;
 pub mod marks;
 pub mod minute;

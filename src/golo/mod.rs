@@ -8,7 +8,7 @@
 #[expect(unused_qualifications, reason = "it is generated")]
 #[rustfmt::skip]
 mod generated;
-mod output;
+pub(crate) mod output;
 
 pub use generated::{Context, Response, ResponseTag, job_client, job_server};
 pub use output::Output;
