@@ -117,6 +117,11 @@ impl Running {
         let _ = send(self.status.as_raw_fd(), &[0], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
     }
 
+    /// Has it killed at once, and all that it has started, as dropping it does; gives back what it has written.
+    pub fn kill(self) -> (pipe::Receiver, pipe::Receiver) {
+        (self.stdout, self.stderr)
+    }
+
     /// Waits for its end. Dropping the future is fine.
     ///
     /// # Errors

@@ -82,7 +82,9 @@ impl Backstage {
     pub fn prepare(&self, test: &str, of_type: &Type, frequency: u64) -> anyhow::Result<Prepared> {
         let Type { name, kind, .. } = of_type;
         Ok(match kind {
-            Kind::InfluxWrite(settings) => Prepared::Influxdb(self.databases.to_write(test, name, settings, frequency)?),
+            Kind::InfluxWrite(settings) => {
+                Prepared::Influxdb(self.databases.to_write(test, name, settings, frequency)?)
+            }
             Kind::InfluxRead(settings) => Prepared::Influxdb(self.databases.to_read(test, name, settings)?),
             Kind::Loadtest(settings) => Prepared::Loadtest(self.loadtests.start(test, name, settings)?),
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => Prepared::Nothing,

@@ -20,7 +20,6 @@ pub mod loadtest;
 pub mod loopback;
 pub mod tcp;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -260,10 +259,10 @@ impl Kind {
         }
     }
 
-    /// The address that a test of this kind has to have for itself.
-    pub fn port(&self) -> Option<SocketAddr> {
+    /// The port that a test of this kind has to have for itself.
+    pub fn port(&self) -> Option<&loadtest::Address> {
         match self {
-            Self::Loadtest(settings) => settings.rpc_addr,
+            Self::Loadtest(settings) => settings.rpc_addr.as_ref(),
             Self::Exec(_) | Self::Http(_) | Self::InfluxWrite(_) | Self::InfluxRead(_) => None,
             Self::Loopback(_) | Self::Tcp(_) => None,
         }

@@ -7,7 +7,6 @@ mod line;
 mod read;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +14,7 @@ pub use line::{Frequency, Line, MAX_FREQUENCY, Wrong};
 
 use crate::destinations::{self, Post};
 use crate::fault::{Fault, nearest, quote};
+use crate::kinds::loadtest::Address;
 use crate::kinds::{self, Type};
 use read::{Folder, conf_lines};
 
@@ -100,7 +100,7 @@ impl Plan {
         let mut plan = Self::default();
         let mut types = types(reader);
         let mut posts = posts(reader);
-        let mut ports: BTreeMap<SocketAddr, String> = BTreeMap::new();
+        let mut ports: BTreeMap<Address, String> = BTreeMap::new();
         let lines = plan.read_lines(reader);
         let mut lines = plan.unique(lines, reader.running);
         // Who runs already keeps what it has.
@@ -131,7 +131,7 @@ impl Plan {
             }
             let port = of_type.iter().find_map(|part| part.kind.port());
             if let Some(port) = port.filter(|_| sound) {
-                let holder = ports.entry(port).or_insert_with(|| line.name.clone());
+                let holder = ports.entry(port.clone()).or_insert_with(|| line.name.clone());
                 if *holder != line.name {
                     sound = false;
                     let seen = format!("{port} is the `rpc_addr` of test {}, too", quote(holder));

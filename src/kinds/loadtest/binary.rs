@@ -16,7 +16,7 @@ mod sha256;
 mod signature;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -87,6 +87,24 @@ pub enum Executable {
     /// descriptor is closed on exec: `/proc/self/fd/N` has to be executed while it is open, and a script's interpreter
     /// opens that, too.
     Sealed(OwnedFd, String),
+}
+
+impl Executable {
+    /// What it is called by.
+    pub fn program(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Sealed(_, name) => Path::new(name),
+        }
+    }
+
+    /// The file itself, where that isn't found by its path.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::File(_) => None,
+            Self::Sealed(file, _) => Some(file.as_fd()),
+        }
+    }
 }
 
 impl Binary {

@@ -18,6 +18,7 @@ mod stderr;
 mod supervisor;
 mod target;
 
+pub use rpc::Address;
 pub use session::Session;
 pub use sessions::Sessions;
 pub use settings::{KEYS, LEAST, Settings};

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use fs2::FileExt;
 use nix::fcntl::OFlag;
 
-use super::caller::Address;
+use super::rpc::Address;
 use crate::fault::quote;
 use crate::minute;
 
@@ -56,7 +56,13 @@ impl Places {
     ///
     /// # Errors
     /// What is in the way, and what would help.
-    pub fn take(&self, address: &Address, test: &str, until: Instant, goes_on: impl Fn() -> bool) -> anyhow::Result<Place> {
+    pub fn take(
+        &self,
+        address: &Address,
+        test: &str,
+        until: Instant,
+        goes_on: impl Fn() -> bool,
+    ) -> anyhow::Result<Place> {
         match address {
             Address::Unix(path) => {
                 let length = path.as_os_str().len();

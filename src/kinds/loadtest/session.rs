@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{anyhow, bail};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::caller::Address;
 use super::intake::{Answered, Intake};
+use super::rpc::Address;
 use super::settings::Settings;
 
 /// How many answers may wait until they are looked at: a second's of the highest rates that one program answers at.
@@ -69,7 +69,7 @@ pub struct Inbox {
     /// What is wanted.
     pub orders: watch::Receiver<Order>,
     /// Answers that say something.
-    pub answers: mpsc::Receiver<Answered>,
+    pub answered: mpsc::Receiver<Answered>,
 }
 
 /// A call under way.
@@ -94,7 +94,7 @@ impl Session {
             intake: Mutex::new(Intake::new(test)),
             restarts: AtomicU64::new(0),
         };
-        (Arc::new(session), Inbox { orders: ordered, answers: answered })
+        (Arc::new(session), Inbox { orders: ordered, answered })
     }
 
     /// What is wanted of it now.

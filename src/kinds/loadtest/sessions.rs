@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::binary::PublicKey;
-use super::caller::Address;
 use super::place::Places;
 use super::session::{Order, Session, lock};
 use super::settings::Settings;
@@ -71,8 +70,8 @@ impl Sessions {
         for session in all.iter().filter(|session| session.test == test && settings.rpc_addr.is_some()) {
             session.order_to(Order::End);
         }
-        let address = match settings.rpc_addr {
-            Some(address) => Address::Tcp(address),
+        let address = match &settings.rpc_addr {
+            Some(address) => address.clone(),
             None => self.house.places.socket(self.next.fetch_add(1, Ordering::Relaxed)),
         };
         let (session, inbox) = Session::new(test, type_name, settings, address);

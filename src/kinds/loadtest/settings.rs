@@ -1,11 +1,10 @@
 //! The keys of the kind `loadtest`.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::binary::{self, Binary};
-use super::caller::Address;
+use super::rpc::Address;
 use crate::guard::{Limits, MAX_REQUEST, Request};
 use crate::keys::Keys;
 use crate::kinds::command::{environment, folder};
@@ -78,7 +77,7 @@ pub struct Settings {
     /// How long it may take from its start until it answers.
     pub startup_timeout: Duration,
     /// Where it listens, unless it is told where.
-    pub rpc_addr: Option<SocketAddr>,
+    pub rpc_addr: Option<Address>,
     /// How long a hit may take.
     pub timeout: Duration,
 }
@@ -102,7 +101,7 @@ impl Settings {
         let open_files = keys.integer("open_files", MIN_OPEN_FILES, MAX_OPEN_FILES).unwrap_or(OPEN_FILES);
         let startup_timeout =
             keys.duration("startup_timeout", MIN_STARTUP_TIMEOUT, MAX_GRACE).unwrap_or(STARTUP_TIMEOUT);
-        let rpc_addr = keys.parsed("rpc_addr", Address::RIGHT, Address::parse_tcp);
+        let rpc_addr = keys.parsed("rpc_addr", Address::RIGHT, Address::parse);
         if !fits(&args, &env, &folder) {
             let right = format!("with \"env\", at most {} bytes, and no NUL in them", MAX_REQUEST - BESIDES);
             keys.refuse_key("args", "what \"args\" says", right);

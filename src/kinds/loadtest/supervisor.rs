@@ -18,10 +18,10 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::binary::{self, Executable};
-use super::caller::{Address, answers};
 use super::intake::Answered;
 use super::outputs::Outputs;
 use super::place::Place;
+use super::rpc::{Address, answers};
 use super::session::{Inbox, Order, Session, State};
 use super::sessions::House;
 use crate::guard::{Client, Gone, Guard, Request, Running, Status};
@@ -98,12 +98,11 @@ impl Supervisor {
         let settings = Arc::clone(&self.session.settings);
         let address = &self.session.address;
         let is_wanted = || *self.orders.borrow() == Order::Live;
-        let executable = binary::get(&settings.binary, &house.state, house.key.as_ref(), Instant::now() + GET, &|| {
-            !is_wanted()
-        })?;
+        let executable =
+            binary::get(&settings.binary, &house.state, house.key.as_ref(), Instant::now() + GET, &|| !is_wanted())?;
         let until = Instant::now() + settings.startup_timeout;
         let place = house.places.take(address, &self.session.test, until, is_wanted)?;
-        let request = settings.request(executable.path(), address);
+        let request = settings.request(&executable.program(), address);
         let request = request.context("its command is longer than can be asked for")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(Guard::shared()?);
@@ -157,7 +156,7 @@ impl Supervisor {
         if let Err(error) = program.place.make_room() {
             return End::Failed(format!("{error:#}"));
         }
-        let running = match program.client.run(&program.request, program.executable.sealed()).await {
+        let running = match program.client.run(&program.request, program.executable.file()).await {
             Ok(running) => running,
             Err(gone) => return End::Failed(format!("its load test can't be started: {gone}")),
         };

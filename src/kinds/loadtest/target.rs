@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::caller::{Caller, failure_of};
 use super::intake::Answered;
+use super::rpc::{Caller, failure_of};
 use super::session::Session;
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;

@@ -86,7 +86,8 @@ fn flood(bytes: usize, mut to: impl Write) {
 
 fn main() -> Result<(), Error> {
     let url = env::args().nth(1).ok_or("what URL?")?;
-    let habit = |name: &str| env::args().find_map(|habit| Some(habit.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+    let habit =
+        |name: &str| env::args().find_map(|habit| Some(habit.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
     let number = |name: &str| habit(name).map(|text| text.parse::<u64>()).transpose();
     if let Some(file) = habit("pid_file") {
         fs::write(file, process::id().to_string())?;

@@ -17,8 +17,8 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::*;
 use crate::golo::ResponseTag;
-use crate::kinds::loadtest::answers;
-use crate::kinds::loadtest::grpc::MAX_ANSWER;
+use crate::kinds::loadtest::rpc::answers;
+use crate::kinds::loadtest::rpc::grpc::MAX_ANSWER;
 
 /// Any stream, as what serves has no use for its type.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
