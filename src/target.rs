@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::de::{self, value::StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::pacer::Due;
@@ -358,21 +359,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Dns,
-        Self::Timeout,
-        Self::Status,
-        Self::Body,
-        Self::Protocol,
-        Self::Exit,
-        Self::Deadline,
-        Self::Panic,
-        Self::Other,
-    ];
-
     /// The reason that metrics and summaries spell so.
     ///
     /// ```
@@ -382,7 +368,7 @@ impl Reason {
     /// assert_eq!(Reason::parse("weather"), None);
     /// ```
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
+        Self::deserialize(StrDeserializer::<de::value::Error>::new(name)).ok()
     }
 
     /// The reason as metrics and summaries spell it.

@@ -58,7 +58,7 @@ pub fn framed(context: &Context) -> Bytes {
 /// It brought no answer.
 pub async fn call(line: &Line, head: Request<()>, body: Bytes) -> Result<Response, Trouble> {
     let before = line.written();
-    let lost = |error| line.why(error, line.written() == before);
+    let lost = |error: h2::Error| line.why(&error, line.written() == before);
     let answer = line.call(head, body)?.await.map_err(lost)?;
     let (head, mut body) = answer.into_parts();
     if head.status != StatusCode::OK {

@@ -87,7 +87,7 @@ pub async fn answers(address: &Address) -> io::Result<()> {
     let (line, mut driven) = open(address).await?;
     let mut pings = driven.ping_pong().ok_or_else(|| io::Error::other("a new connection can't be asked"))?;
     let mut pong = std::pin::pin!(pings.ping(Ping::opaque()));
-    let failed = |error| Err(line.why(error, false));
+    let failed = |error: Error| Err(line.why(&error, false));
     let heard = poll_fn(|cx| {
         let ended = Pin::new(&mut driven).poll(cx);
         match pong.as_mut().poll(cx) {
@@ -146,11 +146,11 @@ impl Line {
             stream.send_data(body, true)?;
             Ok(response)
         });
-        sent.map_err(|error| self.why(error, true))
+        sent.map_err(|error| self.why(&error, true))
     }
 
     /// What has become of a call that ended with this error, and of which nothing was sent if it is `unsent`.
-    pub fn why(&self, error: Error, unsent: bool) -> Trouble {
+    pub fn why(&self, error: &Error, unsent: bool) -> Trouble {
         if error.is_reset() && error.is_remote() {
             return Trouble::Reset(error.reason().unwrap_or(Code::NO_ERROR));
         }

@@ -64,6 +64,8 @@ impl Lines {
     /// # Errors
     /// No connection can be had.
     pub async fn place(&self) -> Result<Place, Trouble> {
+        // The program may have allowed more since.
+        self.0.serve();
         if let Some(place) = self.0.find() {
             return Ok(place);
         }

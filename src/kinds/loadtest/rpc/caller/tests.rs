@@ -494,6 +494,34 @@ fn a_program_that_was_started_again_is_found_by_the_next_hit() {
     });
 }
 
+#[test]
+fn a_call_of_which_nothing_was_written_is_made_anew() {
+    on_an_engine_thread(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (listener, address) = Listener::unix(&folder.path().join("s"));
+        let caller = Caller::new(address, "job");
+        let one_answer = async || {
+            let mut trigger = std::pin::pin!(caller.trigger());
+            let mut connection = tokio::select! {
+                biased;
+                answer = &mut trigger => panic!("{answer:?}"),
+                connection = listener.accept_http_2(100) => connection,
+            };
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut trigger => break answer.map(|_| connection),
+                    call = connection.accept() => Call::new(call.unwrap().unwrap()).answer(&Response::default()),
+                }
+            }
+        };
+        let connection = one_answer().await.unwrap();
+        // Nobody has looked at the connection since it has ended, when the next call is begun on it.
+        drop(connection);
+        let _connection = one_answer().await.unwrap();
+    });
+}
+
 /// Answers the calls of each connection as told, one after the other, and leaves them alone after that.
 fn left(plan: Vec<Vec<Leave>>, check: impl FnOnce(Vec<Result<Response, Trouble>>) + 'static) {
     on_an_engine_thread(async move {
