@@ -38,8 +38,16 @@ const DESCRIPTORS: usize = 4;
 const REQUESTS_A_TURN: usize = 8;
 /// The most children that are waited for before there is something else to do: there may be ever more of them.
 const BURIED_A_TURN: usize = 256;
-/// How often is looked for processes that got away from their groups, as long as there are commands.
+/// How often is looked for processes that got away from their groups, as long as commands begin and end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often it is while those that there are just go on: some do for a minute.
+const LOOK_IDLE: Duration = Duration::from_secs(2);
+/// How soon it is after some were found of a command that has ended: what they had started themselves falls to the guard
+/// when they are killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How many looks in turn that found some are followed by the next one so soon, whatever they took: processes may have
+/// got away from others that did, but not for ever.
+const LOOKS_AGAIN: u32 = 16;
 /// How many times as long as a look took there is none: on a server with thousands of processes it takes milliseconds.
 const LOOK_SELDOM: u32 = 20;
 /// How long the guard tries to kill what is left, when the runner is gone; what another user runs it can't.
@@ -105,8 +113,16 @@ struct Serving<'a> {
     null: File,
     /// The commands that are not waited for yet, by number, which is their group's as well.
     running: BTreeMap<Pid, Running>,
-    /// From when on is looked for processes that got away.
-    look: Instant,
+    /// When it was last looked for processes that got away.
+    looked: Instant,
+    /// How long there is no look after that, going by what there may be to see.
+    pause: Duration,
+    /// How long there is none, going by what the last one took.
+    rest: Duration,
+    /// How many looks in turn have found some.
+    found: u32,
+    /// Whether a command has ended since one has found none.
+    has_ended: bool,
     /// The guard's own limit of open files, and the most that it could be.
     open_files: (u64, u64),
     /// The guard's own limit of memory, in bytes, and the most that it could be.
@@ -165,7 +181,11 @@ impl<'a> Serving<'a> {
             ended,
             null: File::open("/dev/null")?,
             running: BTreeMap::new(),
-            look: Instant::now(),
+            looked: Instant::now(),
+            pause: LOOK_EVERY,
+            rest: Duration::ZERO,
+            found: 0,
+            has_ended: false,
             open_files: (most, most),
             memory: getrlimit(Resource::RLIMIT_DATA)?,
             buffer: vec![0; MAX_REQUEST + 1].into(),
@@ -176,7 +196,7 @@ impl<'a> Serving<'a> {
     fn serve(&mut self) -> io::Result<()> {
         let mut is_parent = false;
         loop {
-            let events = self.wait(is_parent.then_some(self.look))?;
+            let events = self.wait(is_parent.then(|| self.next_look()))?;
             if events.runner_gone {
                 return Ok(());
             }
@@ -192,7 +212,7 @@ impl<'a> Serving<'a> {
             }
             // Not only when one has ended: a look has to know as well.
             is_parent = self.bury();
-            if is_parent && (self.running.is_empty() || Instant::now() >= self.look) {
+            if is_parent && (self.running.is_empty() || Instant::now() >= self.next_look()) {
                 self.kill_strays();
             }
             if events.request {
@@ -280,24 +300,25 @@ impl<'a> Serving<'a> {
         let first = [(); 3].map(|()| descriptors.next());
         let file = descriptors.next();
         if let ([Some(stdout), Some(stderr), Some(waiting)], None) = (first, descriptors.next()) {
-            self.begin(length, stdout, stderr, waiting, file);
+            self.begin(length, stdout, stderr, waiting, file.as_ref());
         }
         Ok(())
     }
 
     /// Starts the command that is in the buffer's first bytes, unless nobody waits for it any more.
-    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd, file: Option<OwnedFd>) {
+    fn begin(&mut self, length: usize, stdout: OwnedFd, stderr: OwnedFd, waiting: OwnedFd, file: Option<&OwnedFd>) {
         let Some(command) = self.buffer.get(..length).and_then(Command::read) else { return };
         let mut given_up = [PollFd::new(waiting.as_fd(), PollFlags::empty())];
         if poll(&mut given_up, PollTimeout::ZERO).is_ok_and(|gone| gone > 0) {
             return;
         }
-        match self.spawn(&command, stdout, stderr, file.as_ref()) {
+        match self.spawn(&command, stdout, stderr, file) {
             Ok(process) => {
                 let id = number(&process);
                 if self.running.is_empty() {
-                    self.look = Instant::now() + LOOK_EVERY;
+                    self.looked = Instant::now();
                 }
+                self.pause = self.pause.min(LOOK_EVERY);
                 self.running.insert(id, Running { process, waiting: Some(waiting) });
             }
             Err(error) => tell(&waiting, Status::NotStarted(error.raw_os_error().unwrap_or(0))),
@@ -407,32 +428,47 @@ impl<'a> Serving<'a> {
                 Err(_) => return false,
             }
         }
-        self.look = Instant::now();
+        (self.pause, self.rest) = (Duration::ZERO, Duration::ZERO);
         true
     }
 
     /// Waits for a child that has ended; with a command all that is left of its group ends, too.
     fn end(&mut self, id: Pid) {
+        self.pause = self.pause.min(LOOK_EVERY);
         let Some(mut running) = self.running.remove(&id) else {
             // A stray one.
             let _ = waitpid(id, Some(WaitPidFlag::WNOHANG));
             return;
         };
+        self.has_ended = true;
         let _ = killpg(id, Signal::SIGKILL);
         if let (Ok(status), Some(waiting)) = (running.process.wait(), running.waiting) {
             tell(&waiting, status.into());
         }
     }
 
+    /// From when on is looked for processes that got away.
+    fn next_look(&self) -> Instant {
+        self.looked + self.pause.max(self.rest)
+    }
+
     /// Kills the children that are no commands, and in no command's group: they got away from it.
     fn kill_strays(&mut self) {
         let begin = Instant::now();
+        let mut has_found = false;
         for child in children::all() {
-            if !self.running.contains_key(&child.id) && !self.running.contains_key(&child.group) {
-                let _ = kill(child.id, Signal::SIGKILL);
-            }
+            let is_stray = !self.running.contains_key(&child.id) && !self.running.contains_key(&child.group);
+            has_found |= is_stray && kill(child.id, Signal::SIGKILL).is_ok();
         }
-        self.look = Instant::now() + LOOK_EVERY.max(begin.elapsed() * LOOK_SELDOM);
+        self.looked = Instant::now();
+        self.found = if has_found { self.found.saturating_add(1) } else { 0 };
+        self.has_ended &= has_found;
+        let is_hurried = self.has_ended && self.found <= LOOKS_AGAIN;
+        (self.pause, self.rest) = match (has_found, is_hurried) {
+            (true, true) => (LOOK_AGAIN, Duration::ZERO),
+            (true, false) => (LOOK_EVERY, begin.elapsed() * LOOK_SELDOM),
+            (false, _) => (LOOK_IDLE, begin.elapsed() * LOOK_SELDOM),
+        };
     }
 }
 

@@ -1,4 +1,4 @@
-//! The guard as a kind uses it: what a program may have, as itself and `/proc` say.
+//! The guard as kinds use it: what a program may have, which file it is, and how it ends, as itself and `/proc` say.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -272,5 +272,48 @@ fn nobody_else_inherits_a_sealed_file() {
         let open = fs::read_dir(format!("/proc/{guard}/fd")).unwrap().flatten();
         let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
         assert!(open.iter().all(|leads_to| !leads_to.display().to_string().contains("memfd")), "{open:?}");
+    });
+}
+
+/// What has a child in a session of its own, which has one again, and so on; each says its number.
+const CHAIN: &str = r#"export LEFT="${LEFT:-5}"; echo $$
+test $LEFT = 0 || LEFT=$((LEFT - 1)) setsid sh -c "$CHAIN" &
+trap '' TERM; sleep 300; sleep 300"#;
+
+/// Starts a program with descendants that are deaf and in sessions of their own: it, and the numbers of all of them.
+async fn chain(client: &Client) -> (Running, Vec<String>) {
+    let env = [("PATH", "/usr/bin:/bin"), ("CHAIN", CHAIN)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let arguments = ["-c", CHAIN].map(ToOwned::to_owned);
+    let request = Request::new(Path::new("/bin/sh"), &arguments, &env, Path::new("/")).unwrap();
+    let running = client.run(&request, None).await.unwrap();
+    let said = read(&running, |text| text.lines().count() == 6).await;
+    (running, said.lines().map(ToOwned::to_owned).collect())
+}
+
+#[test]
+fn all_descendants_are_gone_within_a_second_though_another_program_lives_on() {
+    with_a_guard(async |client| {
+        let other = client.run(&shell("echo $$; exec sleep 300"), None).await.unwrap();
+        let id = read(&other, |text| text.ends_with('\n')).await;
+        let (running, processes) = chain(&client).await;
+        drop(running);
+        eventually("their end", GONE, || processes.iter().all(|id| is_over(id)).then_some(()));
+        assert!(!is_over(id.trim()));
+    });
+}
+
+#[test]
+fn when_the_runner_is_gone_so_are_its_programs_and_their_descendants_within_a_second() {
+    with_a_guard(async |client| {
+        let (mut running, mut processes) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (one, its) = chain(&client).await;
+            one.ask_to_end();
+            running.push(one);
+            processes.extend(its);
+        }
+        // Nobody has given them up; only the guard's own socket is closed, as `kill -9` closes it.
+        drop(client);
+        eventually("their end", GONE, || processes.iter().all(|id| is_over(id)).then_some(()));
     });
 }
