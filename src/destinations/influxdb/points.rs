@@ -219,7 +219,9 @@ mod tests {
         let points: Vec<_> = lines.iter().filter_map(|line| line.split_once(" requests=")).collect();
         let series: BTreeSet<_> = points.iter().map(|(series, _)| *series).collect();
         assert_eq!((series.len(), points.len()), (lines.len(), lines.len()), "{lines:?}");
-        let requests = |(_, fields): &(&str, &str)| fields.split_once('i').and_then(|(count, _)| count.parse().ok());
+        let requests = |(_, fields): &(&str, &str)| -> Option<usize> {
+            fields.split_once('i').and_then(|(count, _)| count.parse().ok())
+        };
         assert_eq!(points.iter().filter_map(requests).sum::<usize>(), hostile.len());
     }
 
