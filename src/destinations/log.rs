@@ -4,10 +4,11 @@
 //! what the columns are stands above the first of a minute. When a test's
 //! minute is over, a block sums it up: its histograms are merged, not its
 //! percentiles averaged; phases of new connections, values that hits brought
-//! back, the routes that they asked for, and what they got done stand below them where there were some. The
-//! latter, as it is what such tests are for, stands under each line, too. The runner itself is
-//! silent unless something has gone wrong. It is for terminals: of another run
-//! it only shows what that left when it was killed.
+//! back, the routes of their requests, and what they got done stand below them
+//! where there were some. The latter, as it is what such tests are for, stands
+//! under each line, too. The runner itself is silent unless something has gone
+//! wrong. It is for terminals: of another run it only shows what that left when
+//! it was killed.
 
 mod table;
 

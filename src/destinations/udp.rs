@@ -5,7 +5,8 @@
 //! before. One that has arrived by the end of the batch, as it always has from
 //! this very machine, makes the batch worth another try: it carries its own
 //! times, so a repeated delivery is the same point. One that arrives later is
-//! not waited for.
+//! not waited for. Of more routes than a datagram holds, the last are told as
+//! one.
 
 use std::io;
 use std::net::UdpSocket;
@@ -66,7 +67,7 @@ impl Udp {
         if !std::mem::replace(&mut self.has_shortened, true) {
             let test = &summary.test;
             log::warn!(
-                "a datagram holds {most} routes of the test {test}: \"other\" has the rest, and so it may be again"
+                "a datagram holds {most} routes of the test {test}, \"other\" has the rest; this is said once a run"
             );
         }
         with(most)
