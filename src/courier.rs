@@ -19,10 +19,10 @@ use crate::label::{Label, complete};
 use crate::minute;
 use crate::places::Places;
 use crate::spool::Spool;
-use crate::summary::Summary;
+use crate::summary::{Measured, Summary};
 
 /// The most summaries that are sent in one batch, unless one (merged) interval has more: each takes some 100 KiB of
-/// memory.
+/// memory, and as much again for each of its routes.
 const BATCH: usize = 32;
 
 /// What a courier is told.
@@ -169,7 +169,7 @@ impl Round {
             let (mut first, mut summaries) = (0, Vec::new());
             for (index, group) in ready.iter().enumerate() {
                 summaries.extend(self.merged(group));
-                if summaries.len() >= BATCH || index + 1 == ready.len() {
+                if summaries.iter().map(weight).sum::<usize>() >= BATCH || index + 1 == ready.len() {
                     if let End::Halt = self.deliver_batch(&ready[first..=index], &summaries, until) {
                         return End::Halt;
                     }
@@ -295,6 +295,12 @@ impl Round {
     }
 }
 
+/// How many summaries without routes take as much memory as this one.
+fn weight(summary: &Summary) -> usize {
+    let Measured::Test(tally) = &summary.measured else { return 1 };
+    1 + tally.routes.as_ref().map_or(0, |routes| routes.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,7 +311,8 @@ mod tests {
     use chrono::DateTime;
 
     use crate::destinations::Destination;
-    use crate::summary::{Measured, Tally};
+    use crate::routes::{Request, Routes};
+    use crate::summary::Tally;
     use crate::work::Work;
 
     /// Takes what it is told to, and remembers what it was given.
@@ -385,6 +392,35 @@ mod tests {
             assert_eq!(tally.work.as_deref(), Some(&Work::of([("points", points), ("rejected", 0)])));
             assert_eq!(minute.rate(points), a_second);
         }
+    }
+
+    #[test]
+    fn a_batch_has_fewer_summaries_where_they_have_routes() {
+        #[track_caller]
+        fn check(routes: usize, expect: &[usize]) {
+            let labels: Vec<_> = (0..40).map(|number| format!("M.1.{number:02}-{:02}", number + 1)).collect();
+            let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+            let Setting { mut round, given, _state } = setting(&labels, None, |_| Ok(()));
+            let mut all = Routes::default();
+            let ms = Duration::from_millis(1);
+            for number in 0..routes {
+                let route = format!("GET http://h/{number}");
+                all.record(&Request { route: &route, duration: ms, status: 200, size: None, is_error: false });
+            }
+            for label in labels.iter().map(|label| Label::parse(label).unwrap()) {
+                let mut summaries = round.spool.load("fake", &label).unwrap();
+                let Measured::Test(tally) = &mut summaries[0].measured else { panic!("of a test") };
+                tally.routes = (routes > 0).then(|| all.clone().into());
+                round.spool.taken("fake", &label).unwrap();
+                round.spool.store(&label, &summaries).unwrap();
+            }
+            round.deliver(soon());
+            let given: Vec<_> = given.lock().unwrap().iter().map(Vec::len).collect();
+            assert_eq!(given, expect);
+        }
+        check(0, &[32, 8]);
+        check(7, &[4; 10]);
+        check(60, &[1; 40]);
     }
 
     #[test]

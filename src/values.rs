@@ -143,8 +143,13 @@ impl Spread {
 
 /// `text` as one part of a metric's name.
 pub(crate) fn to_name(text: &str) -> Cow<'_, str> {
+    to_name_of(text, MAX_NAME)
+}
+
+/// `text` as one part of a metric's name, of at most `most` characters.
+pub(crate) fn to_name_of(text: &str, most: usize) -> Cow<'_, str> {
     let text = if text.is_empty() { "_" } else { text };
-    tidy(text, MAX_NAME, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    tidy(text, most, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 /// `text` as it can be shown beside a number.
@@ -153,7 +158,7 @@ fn to_unit(text: &str) -> Cow<'_, str> {
 }
 
 /// The first `most` characters of `text`, with `_` for those that don't fit; the same text where all do.
-fn tidy(text: &str, most: usize, fits: impl Fn(char) -> bool) -> Cow<'_, str> {
+pub(crate) fn tidy(text: &str, most: usize, fits: impl Fn(char) -> bool) -> Cow<'_, str> {
     match text.chars().count() <= most && text.chars().all(&fits) {
         true => Cow::Borrowed(text),
         false => Cow::Owned(text.chars().take(most).map(|c| if fits(c) { c } else { '_' }).collect()),

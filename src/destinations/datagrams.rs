@@ -1,8 +1,8 @@
-//! Sending summaries as datagrams: where to, and how fast.
+//! Sending datagrams: where to, and how fast.
 //!
 //! Nothing tells a sender of UDP that the receiver's buffer is full, so a
-//! backlog is sent in bursts that fit one, with pauses for the receiver to
-//! read in.
+//! backlog, or a summary that has much to say, is sent in bursts that fit one,
+//! with pauses for the receiver to read in.
 
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::thread;
@@ -12,16 +12,10 @@ use anyhow::{Context, anyhow};
 
 use super::address::resolve;
 use super::{Occasion, Refusal};
-use crate::summary::{Measured, Summary};
 
-/// What is sent between two pauses, as [weighed](weight): summaries, mostly.
-/// One is at most sixteen datagrams, mostly three; Linux's default receive
-/// buffer (208 KiB, the kernel's own overhead included) holds ninety.
-const BURST: usize = 8;
-/// As many values take the room of a summary without.
-const VALUES: usize = 12;
-/// As many counts of work do: each is two numbers where a value is three.
-const COUNTS: usize = 18;
+/// The bytes that are sent between two pauses: eight summaries, mostly, in some fifteen datagrams; Linux's default
+/// receive buffer (208 KiB, the kernel's own overhead included) holds ninety. A larger piece is sent alone.
+const BURST: usize = 20 << 10;
 /// How long a receiver has to read a burst.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -44,20 +38,21 @@ pub(super) fn connect(address: &str) -> Result<UdpSocket, Refusal> {
     Err(Refusal::Retry(last))
 }
 
-/// Hands `batch` to `send` burst by burst. The pauses are shortened where the
-/// occasion's time would not do: once some of a batch is out, all of it goes.
+/// Hands `pieces`, of so many bytes each, to `send` burst by burst. The pauses are shortened where the occasion's
+/// time would not do: once some of them are out, all of them go.
 ///
 /// # Errors
 /// The first one of `send`; [`Refusal::Retry`] when there is no time to begin with.
-pub(super) fn in_bursts(
-    batch: &[Summary],
+pub(super) fn in_bursts<P>(
+    pieces: &[P],
+    bytes: impl Fn(&P) -> usize,
     occasion: Occasion,
-    mut send: impl FnMut(&[Summary]) -> Result<(), Refusal>,
+    mut send: impl FnMut(&[P]) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     if occasion.is_over() {
         return Err(Refusal::Retry(anyhow!("no time was left to send")));
     }
-    let bursts = bursts(batch);
+    let bursts = bursts(pieces, bytes);
     let count = u32::try_from(bursts.len()).context("a batch is not that large");
     let pause = PAUSE.min(occasion.left() / count.map_err(Refusal::Final)?.max(1));
     for (number, burst) in bursts.into_iter().enumerate() {
@@ -69,25 +64,17 @@ pub(super) fn in_bursts(
     Ok(())
 }
 
-/// `batch` in parts that weigh at most [`BURST`] each, or are a single summary.
-fn bursts(mut batch: &[Summary]) -> Vec<&[Summary]> {
+/// `pieces` in parts of at most [`BURST`] bytes each, or of a single piece.
+fn bursts<P>(mut pieces: &[P], bytes: impl Fn(&P) -> usize) -> Vec<&[P]> {
     let mut bursts = Vec::new();
-    while !batch.is_empty() {
+    while !pieces.is_empty() {
         let mut left = BURST;
-        let fits = |summary: &&Summary| left.checked_sub(weight(summary)).inspect(|rest| left = *rest).is_some();
-        let (burst, rest) = batch.split_at(batch.iter().take_while(fits).count().max(1));
+        let fits = |piece: &&P| left.checked_sub(bytes(piece)).inspect(|rest| left = *rest).is_some();
+        let (burst, rest) = pieces.split_at(pieces.iter().take_while(fits).count().max(1));
         bursts.push(burst);
-        batch = rest;
+        pieces = rest;
     }
     bursts
-}
-
-/// How many summaries without phases, values and work are about as long as this one.
-fn weight(summary: &Summary) -> usize {
-    let Measured::Test(tally) = &summary.measured else { return 1 };
-    let values = tally.values.as_ref().map_or(0, |values| values.iter().len());
-    let counts = tally.work.as_ref().map_or(0, |work| work.named().len());
-    1 + usize::from(tally.connections.is_some()) + values.div_ceil(VALUES) + counts.div_ceil(COUNTS)
 }
 
 #[cfg(test)]
@@ -96,55 +83,46 @@ mod tests {
 
     use super::super::sample;
     use super::*;
-    use crate::target::Value;
-    use crate::values::MAX_NAMES;
 
     #[test]
-    fn a_batch_goes_out_in_order_in_bursts_within_its_time() {
-        let batch: Vec<_> = (0..200).map(|number| Summary { test: format!("t{number}"), ..sample::runner() }).collect();
+    fn pieces_go_out_in_order_in_bursts_within_their_time() {
+        let pieces: Vec<usize> = (0..200).collect();
         let occasion = Occasion { until: Instant::now() + Duration::from_millis(50), ..sample::occasion() };
-        let (mut names, mut largest) = (Vec::new(), 0);
-        in_bursts(&batch, occasion, |burst| {
-            largest = largest.max(burst.len());
-            names.extend(burst.iter().map(|summary| summary.test.clone()));
-            Ok(())
-        })
+        let (mut sent, mut largest) = (Vec::new(), 0);
+        in_bursts(
+            &pieces,
+            |_| BURST / 8,
+            occasion,
+            |burst| {
+                largest = largest.max(burst.len());
+                sent.extend_from_slice(burst);
+                Ok(())
+            },
+        )
         .expect("nothing refuses");
-        assert_eq!(names, batch.iter().map(|summary| summary.test.clone()).collect::<Vec<_>>());
-        assert_eq!(largest, BURST);
+        assert_eq!(sent, pieces);
+        assert_eq!(largest, 8);
         assert!(occasion.until.elapsed() < Duration::from_secs(1));
     }
 
     #[test]
-    fn summaries_that_say_more_are_sent_with_fewer_at_a_time() {
+    fn large_pieces_are_sent_with_fewer_at_a_time() {
         #[track_caller]
-        fn check(batch: &[Summary], expect: &[usize]) {
-            assert_eq!(bursts(batch).iter().map(|burst| burst.len()).collect::<Vec<_>>(), expect);
+        fn check(pieces: &[usize], expect: &[usize]) {
+            assert_eq!(bursts(pieces, |bytes| *bytes).iter().map(|burst| burst.len()).collect::<Vec<_>>(), expect);
         }
-        let [plain, rich] = [sample::runner(), sample::rich("a")];
-        let working = sample::working("a", 1, [("points", 1), ("rejected", 0)]);
-        assert_eq!([&plain, &rich, &working].map(weight), [1, 3, 2]);
         check(&[], &[]);
-        check(&vec![plain.clone(); 17], &[8, 8, 1]);
-        check(&vec![rich.clone(); 5], &[2, 2, 1]);
-        check(&[rich.clone(), plain.clone(), plain.clone(), rich.clone(), plain, rich.clone()], &[4, 2]);
-        let mut largest = rich;
-        let Measured::Test(tally) = &mut largest.measured else { unreachable!("it is a test") };
-        for number in 0..MAX_NAMES {
-            let value = Value { name: format!("n{number}"), value: 1.0, unit: String::new() };
-            tally.values.get_or_insert_default().record(&value);
-        }
-        assert_eq!(weight(&largest), 7);
-        let Measured::Test(tally) = &mut largest.measured else { unreachable!("it is a test") };
-        tally.work = Some(Box::new((0..MAX_NAMES).map(|number| (format!("n{number}"), 1)).collect()));
-        assert_eq!(weight(&largest), 10);
-        check(&vec![largest; 2], &[1, 1]);
+        check(&[BURST], &[1]);
+        check(&[BURST / 8; 17], &[8, 8, 1]);
+        check(&[BURST / 2, BURST / 2, 1], &[2, 1]);
+        check(&[1, 3 * BURST, 1, 1], &[1, 1, 2]);
+        check(&[0; 5], &[5]);
     }
 
     #[test]
     fn without_time_nothing_is_sent() {
         let occasion = Occasion { until: Instant::now(), ..sample::occasion() };
-        let refused = in_bursts(&[sample::test("a")], occasion, |_| panic!("nothing is to be sent"));
+        let refused = in_bursts(&[1], |_| 1, occasion, |_| panic!("nothing is to be sent"));
         assert!(matches!(refused, Err(Refusal::Retry(_))));
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Value {
 /// Results of hits are always there, also as 0, so that a series exists before
 /// the first failure; reasons only once there was one, distributions only
 /// when a hit ended, phases only of new connections, values and work only
-/// where hits brought some.
+/// where hits brought some, routes only of requests. No name is there twice.
 pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
     let root = format!("{prefix}.{}.{}", component(&summary.host_label()), path(&summary.test));
     let mut metrics = Vec::new();
@@ -92,6 +92,18 @@ pub(super) fn metrics(prefix: &str, summary: &Summary) -> Vec<(String, Value)> {
             }
             if tally.work_dropped() > 0 {
                 add("work_dropped", Value::Count(tally.work_dropped()));
+            }
+            for (name, route) in tally.routes.iter().flat_map(|routes| routes.by_name()) {
+                let counts = [("requests", route.count()), ("errors", route.errors), ("bytes", route.bytes)];
+                for (which, count) in counts {
+                    add(&format!("routes.{name}.{which}"), Value::Count(count));
+                }
+                for (status, count) in &route.statuses {
+                    add(&format!("routes.{name}.status.{status}"), Value::Count(*count));
+                }
+                for (quantile, seconds) in route.duration.quantiles().iter().flat_map(Quantiles::named) {
+                    add(&format!("routes.{name}.duration.{quantile}"), Value::Gauge(milliseconds(seconds)));
+                }
             }
         }
         Measured::Runner(upkeep) => {
@@ -246,6 +258,71 @@ mod tests {
         let lines = lines(&minute);
         let work: Vec<_> = lines.iter().filter_map(|line| Some(line.split_once(".write.work.")?.1)).collect();
         assert_eq!(work, ["points 3000", "points_per_second 100", "rejected 1", "rejected_per_second 0.033"]);
+    }
+
+    #[test]
+    fn routes_are_their_requests_errors_bytes_statuses_and_times_and_no_name_is_there_twice() {
+        #[track_caller]
+        fn check(routes: &[(&str, u64)], expect: &[&str]) {
+            let lines = lines(&sample::routed("shop", routes));
+            let routes: Vec<_> = lines.iter().filter_map(|line| Some(line.split_once(".shop.routes.")?.1)).collect();
+            assert_eq!(routes, expect);
+        }
+        check(&[], &[]);
+        check(
+            &[("POST https://shop.example.com/orders/:id/pay", 4), ("GET https://shop.example.com/", 1)],
+            &[
+                "GET_https___shop_example_com_.requests 1",
+                "GET_https___shop_example_com_.errors 1",
+                "GET_https___shop_example_com_.bytes 0",
+                "GET_https___shop_example_com_.status.0 1",
+                "GET_https___shop_example_com_.duration.mean 1",
+                "GET_https___shop_example_com_.duration.p50 1",
+                "GET_https___shop_example_com_.duration.p90 1",
+                "GET_https___shop_example_com_.duration.p99 1",
+                "GET_https___shop_example_com_.duration.p999 1",
+                "GET_https___shop_example_com_.duration.max 1",
+                "POST_https___shop_example_com_orders__id_pay.requests 4",
+                "POST_https___shop_example_com_orders__id_pay.errors 1",
+                "POST_https___shop_example_com_orders__id_pay.bytes 300",
+                "POST_https___shop_example_com_orders__id_pay.status.0 1",
+                "POST_https___shop_example_com_orders__id_pay.status.200 3",
+                "POST_https___shop_example_com_orders__id_pay.duration.mean 2.5",
+                "POST_https___shop_example_com_orders__id_pay.duration.p50 2.000895",
+                "POST_https___shop_example_com_orders__id_pay.duration.p90 4",
+                "POST_https___shop_example_com_orders__id_pay.duration.p99 4",
+                "POST_https___shop_example_com_orders__id_pay.duration.p999 4",
+                "POST_https___shop_example_com_orders__id_pay.duration.max 4",
+            ],
+        );
+        check(
+            &[("GET /a.b", 1), ("GET /a/b", 3), ("GET /a b", 1)],
+            &[
+                "GET__a_b.requests 5",
+                "GET__a_b.errors 3",
+                "GET__a_b.bytes 200",
+                "GET__a_b.status.0 3",
+                "GET__a_b.status.200 2",
+                "GET__a_b.duration.mean 1.6",
+                "GET__a_b.duration.p50 1.000447",
+                "GET__a_b.duration.p90 3",
+                "GET__a_b.duration.p99 3",
+                "GET__a_b.duration.p999 3",
+                "GET__a_b.duration.max 3",
+            ],
+        );
+    }
+
+    #[test]
+    fn of_too_many_routes_the_others_are_one_that_is_complete() {
+        let routes: Vec<_> = (0..70).map(|number| format!("GET /{number:02}")).collect();
+        let routes: Vec<_> = routes.iter().map(|route| (route.as_str(), 3)).collect();
+        let lines = lines(&sample::routed("shop", &routes));
+        assert_eq!(lines.iter().filter(|line| line.ends_with(".requests 3")).count(), 50);
+        for line in ["other.requests 60", "other.errors 20", "other.bytes 4000", "other.status.200 40"] {
+            let line = format!("p.q.web-1_example_com.shop.routes.{line}");
+            assert_eq!(lines.iter().filter(|seen| **seen == line).count(), 1, "{line}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::connections::Connections;
 use crate::latency::Quantiles;
+use crate::routes::Route;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 use crate::target::Reason;
 use crate::values::Spread;
@@ -102,6 +103,8 @@ struct Hits<'a> {
     work_per_second: Option<BTreeMap<&'a str, f64>>,
     #[serde(skip_serializing_if = "is_zero")]
     work_dropped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<BTreeMap<&'a str, Requests<'a>>>,
     generator_limited: bool,
     truncated: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -131,10 +134,21 @@ struct Number<'a> {
     unit: &'a str,
 }
 
+/// What the requests of one route came to.
+#[derive(Serialize)]
+struct Requests<'a> {
+    requests: u64,
+    errors: u64,
+    bytes: u64,
+    statuses: &'a BTreeMap<u16, u64>,
+    duration: Option<Quantiles>,
+}
+
 impl<'a> Hits<'a> {
     fn of(summary: &Summary, tally: &'a Tally) -> Self {
         let taken = tally.values.as_ref().filter(|values| values.iter().len() > 0);
         let work = tally.work.as_deref().filter(|work| work.named().len() > 0);
+        let routes = tally.routes.as_deref().filter(|routes| !routes.is_empty());
         Self {
             planned: tally.planned(),
             ok: tally.ok,
@@ -158,6 +172,7 @@ impl<'a> Hits<'a> {
             work: work.map(|work| &work.counts),
             work_per_second: work.map(|work| work.named().map(|(name, count)| (name, summary.rate(count))).collect()),
             work_dropped: tally.work_dropped(),
+            routes: routes.map(|routes| routes.named().map(requests).collect()),
             generator_limited: tally.generator_limited(),
             truncated: tally.truncated(),
             insecure: tally.insecure,
@@ -174,6 +189,12 @@ fn phases(connections: &Connections) -> Phases {
 fn number<'a>((name, spread): (&'a str, &'a Spread)) -> (&'a str, Number<'a>) {
     let Spread { count, min, max, unit, .. } = spread;
     (name, Number { mean: spread.mean(), min: *min, max: *max, count: *count, unit })
+}
+
+fn requests<'a>((name, route): (&'a str, &'a Route)) -> (&'a str, Requests<'a>) {
+    let Route { duration, statuses, errors, bytes } = route;
+    let (errors, bytes, duration) = (*errors, *bytes, duration.quantiles());
+    (name, Requests { requests: route.count(), errors, bytes, statuses, duration })
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -234,7 +255,7 @@ mod tests {
         assert!(text.contains(r#""values_dropped":1"#) && !text.contains(r#""values":"#), "{text}");
 
         let plain = object(&sample::test("a"), None);
-        for field in ["connections", "phases", "values", "values_dropped", "work", "insecure"] {
+        for field in ["connections", "phases", "values", "values_dropped", "work", "routes", "insecure"] {
             assert!(!plain.contains(field), "{field} in {plain}");
         }
     }
@@ -251,6 +272,28 @@ mod tests {
         let Measured::Test(tally) = &mut nothing.measured else { unreachable!("it is a test") };
         tally.work = Some(Box::default());
         assert!(!object(&nothing, None).contains("work"), "no count has a name");
+    }
+
+    #[test]
+    fn routes_are_an_object_by_their_whole_text_where_there_was_a_request() {
+        let summary = sample::routed("shop", &[("GET https://h/\"a\"", 2), ("GET https://h/a?", 4)]);
+        let value: serde_json::Value = serde_json::from_str(&object(&summary, None)).expect("it is JSON");
+        let expect = serde_json::json!({
+            "GET https://h/\"a\"": {
+                "requests": 2, "errors": 1, "bytes": 100, "statuses": { "0": 1, "200": 1 },
+                "duration": {
+                    "mean": 0.0015, "p50": 0.001000447, "p90": 0.002, "p99": 0.002, "p999": 0.002, "max": 0.002
+                },
+            },
+            "GET https://h/a?": {
+                "requests": 4, "errors": 1, "bytes": 300, "statuses": { "0": 1, "200": 3 },
+                "duration": {
+                    "mean": 0.0025, "p50": 0.002000895, "p90": 0.004, "p99": 0.004, "p999": 0.004, "max": 0.004
+                },
+            },
+        });
+        assert_eq!(value["routes"], expect);
+        assert!(!object(&sample::routed("shop", &[]), None).contains("routes"), "there was none");
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! what the columns are stands above the first of a minute. When a test's
 //! minute is over, a block sums it up: its histograms are merged, not its
 //! percentiles averaged; phases of new connections, values that hits brought
-//! back, and what they got done stand below them where there were some. The
-//! latter, as it is what such tests are for, stands under each line, too. The runner itself is
-//! silent unless something has gone wrong. It is for terminals: of another run
-//! it only shows what that left when it was killed.
+//! back, the routes of their requests, and what they got done stand below them
+//! where there were some. The latter, as it is what such tests are for, stands
+//! under each line, too. The runner itself is silent unless something has gone
+//! wrong. It is for terminals: of another run it only shows what that left when
+//! it was killed.
 
 mod table;
 
@@ -23,8 +24,8 @@ use super::{Destination, Occasion, Refusal};
 use crate::keys::Keys;
 use crate::summary::{Measured, Summary, Tally, Upkeep};
 
-/// Tests whose minute is summed up; each takes up to 2 MB while it lasts, so
-/// the rest have their lines alone. Terminals hold fewer.
+/// Tests whose minute is summed up; each takes up to 2 MB while it lasts, and
+/// 0.2 more a route, so the rest have their lines alone. Terminals hold fewer.
 const MAX_BLOCKS: usize = 100;
 /// How wide the column of names is at least; it grows with the names seen.
 const NAME_WIDTH: usize = 8;
@@ -137,7 +138,7 @@ impl<W> Log<W> {
         if tally.response.count() == 0 {
             line.push_str("  no hit ended");
         } else {
-            let mark = if tally.is_marked() { MARK } else { " " };
+            let mark = mark(tally);
             let response = &tally.response;
             let times = [response.quantile(0.5), response.quantile(0.99), response.max(), tally.lag.quantile(0.99)];
             for time in times {
@@ -198,6 +199,9 @@ impl<W> Log<W> {
         if tally.response.count() > 0 {
             block.push_str(&table::times(tally));
         }
+        if let Some(routes) = tally.routes.as_ref().filter(|routes| !routes.is_empty()) {
+            block.push_str(&table::routes(routes, mark(tally)));
+        }
         if let Some(values) = tally.values.as_ref().filter(|values| values.iter().len() > 0) {
             block.push_str(&table::values(values));
         }
@@ -229,6 +233,11 @@ impl<W> Log<W> {
             None => summary.test.clone(),
         }
     }
+}
+
+/// What stands behind each of its times.
+fn mark(tally: &Tally) -> &'static str {
+    if tally.is_marked() { MARK } else { " " }
 }
 
 /// The minute an interval belongs to, its copy and its test.
@@ -520,6 +529,53 @@ load.read (loopback) on web-1.example.com, 12:00:00 to 12:00:20 UTC
         assert_eq!(text.matches("\n  tables-read-07     1234567      123457\n").count(), 1, "{text}");
         assert_eq!(text.matches("tables-read-").count(), 2 * 50);
         assert_eq!(text.matches("work of 12345670 not counted: too many names").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn routes_stand_in_the_block_with_that_first_which_took_most_of_the_time() {
+        let routes = [
+            ("GET https://shop.example.com/", 7),
+            ("POST https://shop.example.com/customers/:id/orders/:id/pay", 40),
+            ("GET https://shop.example.com/search", 8),
+        ];
+        let batch = [sample::routed("shop", &routes), last(sample::later(sample::routed("shop", &routes[..2]), 10))];
+        let text = render(&batch);
+        let table =
+            text.split_once("\n  blocked").and_then(|(_, rest)| rest.split_once('\n')).expect("there is a block");
+        assert_eq!(
+            table.1,
+            "  routes                           time requests errors     p50     p99     max
+  POST https…rs/:id/orders/:id/pay  95%       80      2  20.0ms  40.0ms  40.0ms
+  GET https://shop.example.com/      3%       14      2  4.00ms  7.00ms  7.00ms
+  GET https:…op.example.com/search   2%        8      1  4.00ms  8.00ms  8.00ms
+  received 3.91 KiB, sent 1.95 KiB
+",
+            "\n{text}"
+        );
+    }
+
+    #[test]
+    fn of_many_routes_ten_are_shown_and_what_the_others_come_to() {
+        let mut routes: Vec<_> = (1..=60).map(|number| (format!("GET https://h/{number:02}/a/:id"), number)).collect();
+        fastrand::Rng::with_seed(1).shuffle(&mut routes);
+        let routes: Vec<_> = routes.iter().map(|(route, requests)| (route.as_str(), *requests)).collect();
+        let mut summary = last(sample::routed("shop", &routes));
+        let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
+        tally.missed = 1;
+        let text = render(&[summary]);
+        let (_, table) = text.split_once("\n  routes").expect("there is a table");
+        let lines: Vec<_> = table.lines().skip(1).take(12).collect();
+        let [other, most, .., ninth, rest, _] = lines.as_slice() else { panic!("{text}") };
+        assert_eq!(
+            *other, "  other                             42%      555     10  28.0ms* 58.0ms* 60.0ms*",
+            "{text}"
+        );
+        assert_eq!(*most, "  GET https://h/50/a/:id             3%       50      1  25.0ms* 50.0ms* 50.0ms*", "{text}");
+        assert_eq!(
+            *ninth, "  GET https://h/42/a/:id             2%       42      1  21.0ms* 42.0ms* 42.0ms*",
+            "{text}"
+        );
+        assert_eq!(*rest, "  and 41 more                       33%      861     41  13.0ms* 38.0ms* 41.0ms*", "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
 use super::Occasion;
 use crate::gossip::Ended;
+use crate::routes::Request;
 use crate::summary::{Measured, RUNNER, Summary, Tally, Upkeep};
 use crate::target::{Failure, Outcome, Phases, Reason, Value};
 use crate::work::Work;
@@ -83,6 +84,22 @@ pub(super) fn working<const N: usize>(name: &str, ok: u64, counts: [(&'static st
     // As when it is recorded, or merged: its names are made safe.
     tally.work.get_or_insert_default().merge(&Work::of(counts));
     summary(name, Measured::Test(tally))
+}
+
+/// As [`sound`] with ten hits, and of each route as many requests as are told, which took 1, 2, 3 ms and so on: of 100
+/// bytes, with 200, but the last, which has an error, no status and no size.
+pub(super) fn routed(name: &str, routes: &[(&str, u64)]) -> Summary {
+    let mut summary = sound(name, 10);
+    let Measured::Test(tally) = &mut summary.measured else { unreachable!("it is a test") };
+    let sum = tally.routes.get_or_insert_default();
+    for (route, requests) in routes {
+        for number in 1..=*requests {
+            let is_error = number == *requests;
+            let (status, size) = if is_error { (0, None) } else { (200, Some(100)) };
+            sum.record(&Request { route, duration: Duration::from_millis(number), status, size, is_error });
+        }
+    }
+    summary
 }
 
 /// An interval in which no hit ended.

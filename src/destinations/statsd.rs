@@ -21,6 +21,9 @@ use crate::summary::Summary;
 /// Ethernet's 1,500, with room for the headers of IPv6, UDP and a tunnel.
 const MAX_DATAGRAM: usize = 1432;
 
+/// About the bytes of a value with what is around it.
+const VALUE: usize = 12;
+
 /// Where datagrams go.
 struct Statsd {
     address: String,
@@ -40,29 +43,38 @@ impl Destination for Statsd {
         let address = datagrams::connect(&self.address)?.peer_addr().map_err(|error| retry(error.into()))?;
         // Names are whole already, so the crate has none to put before them.
         let client = Client::new(address, "").map_err(|error| retry(error.into()))?;
-        datagrams::in_bursts(batch, occasion, |burst| {
-            let mut pipeline = client.pipeline();
-            pipeline.set_max_udp_size(MAX_DATAGRAM);
-            for summary in burst {
-                add(&mut pipeline, &self.prefix, summary, occasion.now);
-            }
-            pipeline.send(&client);
-            Ok(())
-        })
+        let metrics: Vec<_> = batch.iter().flat_map(|summary| metrics(&self.prefix, summary, occasion.now)).collect();
+        datagrams::in_bursts(
+            &metrics,
+            |(name, _)| name.len() + VALUE,
+            occasion,
+            |burst| {
+                let mut pipeline = client.pipeline();
+                pipeline.set_max_udp_size(MAX_DATAGRAM);
+                burst.iter().for_each(|(name, value)| add(&mut pipeline, name, *value));
+                pipeline.send(&client);
+                Ok(())
+            },
+        )
     }
 }
 
-fn add(pipeline: &mut Pipeline, prefix: &str, summary: &Summary, now: DateTime<Utc>) {
-    let fresh = is_fresh(summary, now);
-    for (name, value) in dotted::metrics(prefix, summary) {
-        match value {
-            Value::Count(count) => pipeline.count(&name, count as f64),
-            // One entry of the pipeline, as the two lines must not be parted: between datagrams another may come, or
-            // statsd hand on the 0.
-            Value::Gauge(gauge) if fresh && gauge < 0.0 => pipeline.gauge(&format!("{name}:0|g\n{name}"), gauge),
-            Value::Gauge(gauge) if fresh => pipeline.gauge(&name, gauge),
-            Value::Gauge(_) => (),
-        }
+/// What can be said of `summary` now.
+fn metrics(prefix: &str, summary: &Summary, now: DateTime<Utc>) -> Vec<(String, Value)> {
+    let mut metrics = dotted::metrics(prefix, summary);
+    if !is_fresh(summary, now) {
+        metrics.retain(|(_, value)| matches!(value, Value::Count(_)));
+    }
+    metrics
+}
+
+fn add(pipeline: &mut Pipeline, name: &str, value: Value) {
+    match value {
+        Value::Count(count) => pipeline.count(name, count as f64),
+        // One entry of the pipeline, as the two lines must not be parted: between datagrams another may come, or
+        // statsd hand on the 0.
+        Value::Gauge(gauge) if gauge < 0.0 => pipeline.gauge(&format!("{name}:0|g\n{name}"), gauge),
+        Value::Gauge(gauge) => pipeline.gauge(name, gauge),
     }
 }
 
@@ -78,6 +90,7 @@ mod tests {
 
     use super::super::sample;
     use super::*;
+    use crate::routes::{MAX_ROUTE, Request};
     use crate::summary::Measured;
     use crate::target;
     use crate::values::MAX_NAME;
@@ -160,6 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn all_routes_of_a_test_arrive_at_a_receiver_with_a_common_buffer() {
+        let routes: Vec<_> = (0..60).map(|number| format!("GET https://h/{number:02}/{}", "x".repeat(200))).collect();
+        let routes: Vec<_> = routes.iter().map(|route| (route.as_str(), 2)).collect();
+        let batch = [sample::routed("shop", &routes), sample::later(sample::routed("late", &routes), -60)];
+        let datagrams = received(&batch, sample::occasion());
+        assert!(datagrams.iter().all(|datagram| datagram.len() <= MAX_DATAGRAM));
+        let count = |test: &str, end: &str| {
+            let lines = datagrams.iter().flat_map(|datagram| datagram.lines());
+            lines.filter(|line| line.contains(&format!(".{test}.routes.")) && line.ends_with(end)).count()
+        };
+        for (end, expect) in [("|c", 51 * 5), ("|g", 51 * 6), (".requests:2|c", 50), (".duration.max:2|g", 51)] {
+            assert_eq!(count("shop", end), expect, "{end}");
+        }
+        assert_eq!((count("late", "|c"), count("late", "|g")), (51 * 5, 0));
+    }
+
+    #[test]
     fn of_the_longest_names_and_numbers_a_datagram_holds_one() {
         let mut summary = sample::rich(&format!("{}.write", "t".repeat(64)));
         summary.host = "h".repeat(255);
@@ -169,6 +199,13 @@ mod tests {
         // The longest in plain digits: small, and with as many of them as a number can have.
         values.record(&target::Value { name, value: -2.225_073_858_507_201_4e-308, unit: String::new() });
         tally.work = Some(Box::new([("w".repeat(MAX_NAME), u64::MAX)].into_iter().collect()));
+        tally.routes.get_or_insert_default().record(&Request {
+            route: &"r".repeat(MAX_ROUTE),
+            duration: Duration::from_nanos(123_456_789),
+            status: 200,
+            size: Some(u64::MAX),
+            is_error: false,
+        });
         let metrics = dotted::metrics(&"p".repeat(128), &summary);
         let long = |(name, value): &(String, Value)| format!("{name}:0|g\n{name}:{value}|g").len();
         assert!(metrics.iter().map(long).max() > Some(1300), "they are long");

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use chrono::DateTime;
 use serde_json::Value;
 
+use crate::parts::carbon::Carbon;
 use crate::parts::clock::Clock;
 use crate::parts::deadline::seconds;
 use crate::parts::influx::{Influx, Options, VictoriaMetrics};
 use crate::parts::nginx::Nginx;
 use crate::parts::sandbox::{Sandbox, sandbox};
+use crate::parts::server::free_tcp_port;
 
 /// How long a run that begins at second 55 may take: its tests, sending, and the machine's share.
 const SHORT: f64 = 5.0 + 5.0 + 2.0;
@@ -104,6 +106,67 @@ fn what_arrives_is_what_was_measured_compressed_or_not() {
     let expect = "canihaz,dc=Köln\\,\\ 2,host=web1_example_com,test=a,type=front";
     assert_eq!(series["results"][0]["series"][0]["values"], serde_json::json!([[expect]]));
     assert_eq!(sandbox.files("state/spool/influx/rejected").len() + spooled(&sandbox, "new").len(), 0);
+}
+
+#[test]
+fn routes_of_requests_are_series_of_their_own_and_no_request_is_lost() {
+    let nginx = Nginx::start();
+    let mut influx = Influx::start();
+    influx.create("lab");
+    let sandbox = hasty(&nginx.url("/a"), "a|front|200|influx,carbon,out");
+    destination(&sandbox, "influx", &influx, "");
+    let port = free_tcp_port();
+    sandbox.carbon(port, "");
+    influx.stop();
+    let first = Clock::at(55.0);
+    sandbox.start(&first).wait(seconds(SHORT)).expect_code(0);
+
+    // What waits is of hits that were one request each: as if they had been of three routes.
+    let routes = ["GET https://shop/a,b=c d", "GET https://shop/a.b?c+d", "other"];
+    for name in ["influx", "carbon"] {
+        let new = format!("state/spool/{name}/new");
+        for file in sandbox.files(&new) {
+            let path = sandbox.path(&new).join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            let mut summaries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            for tally in summaries.iter_mut().filter_map(|summary| summary["measured"].get_mut("test")) {
+                let route = serde_json::json!({
+                    "duration": tally["response"], "statuses": { "200": 150, "0": 50 }, "errors": 50, "bytes": 300,
+                });
+                let [one, two, _] = routes;
+                tally["routes"] = serde_json::json!({ "routes": { one: route, two: route }, "other": route });
+            }
+            // One file may be in both folders, and in the archive's way: this one alone is changed.
+            fs::remove_file(&path).unwrap();
+            let lines: Vec<_> = summaries.iter().map(|summary| format!("{summary}\n")).collect();
+            fs::write(&path, lines.concat()).unwrap();
+        }
+    }
+    influx.start_again();
+    let carbon = Carbon::start_on(port, "60s");
+    sandbox.start(&Clock::in_minute(1, 57.0)).succeed(SHORT);
+
+    let p99 = held(&influx, "lab", "a", "response_p99")[0].1.as_f64();
+    for route in routes {
+        let of = format!("FROM canihaz_routes WHERE test = 'a' AND route = '{route}'");
+        let fields = "requests, errors, bytes, status_200, status_0, duration_p99";
+        let rows = influx.rows("lab", &format!("SELECT {fields} {of}"));
+        let [row] = rows.as_slice() else { panic!("{rows:?} of {route}") };
+        assert_eq!(row[1..6], [200, 50, 300, 150, 50].map(Value::from), "{route}");
+        assert_eq!(row[6].as_f64(), p99, "{route}");
+    }
+    assert_eq!(influx.number("lab", "SELECT sum(requests) FROM canihaz_routes"), 600.0);
+
+    let ms = p99.unwrap() * 1e3;
+    // Two are one by their names.
+    for (route, parts) in [("GET_https___shop_a_b_c_d", 2.0), ("other", 1.0)] {
+        let path = format!("canihaz.box.a.routes.{route}");
+        for (name, expect) in [("requests", 200.0), ("errors", 50.0), ("bytes", 300.0), ("status.0", 50.0)] {
+            carbon.expect_points(&format!("{path}.{name}"), &first, &[(0, expect * parts)]);
+        }
+        let seen = carbon.points(&format!("{path}.duration.p99"), &first);
+        assert!(seen.len() == 1 && (seen[0].1 - ms).abs() < 1e-3, "{seen:?} for {ms} ms");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ const MAX_NAME: usize = 256;
 /// The most tags that the file may add.
 const MAX_TAGS: usize = 16;
 /// The names of tags that points have already; and of columns that InfluxDB has itself.
-const TAKEN: [&str; 8] = ["copy", "host", "reason", "test", "time", "type", "unit", "value"];
+const TAKEN: [&str; 9] = ["copy", "host", "reason", "route", "test", "time", "type", "unit", "value"];
 
 /// Where batches go.
 struct Influxdb {
@@ -516,7 +516,7 @@ mod tests {
         );
         let tags = "\"tags\" can't be this table: at most 16 names and values of 1 to 256 bytes without control \
                     characters or a backslash at their end; no name begins with _ or is one of copy, host, reason, \
-                    test, time, type, unit, value";
+                    route, test, time, type, unit, value";
         for wrong in ["host = \"x\"", "_x = \"x\"", "dc = \"\"", "dc = 'x\\'", "dc = \"a\\nb\"", "\"\" = \"x\""] {
             check(&v1(&format!("tags = {{ {wrong} }}")), &[&format!("x.toml:4:8: {tags}")]);
         }

@@ -1,6 +1,7 @@
 //! A summary as points: which measurements, tags and fields it has, in the order of README's table.
 
 use crate::latency::{Latency, Quantiles};
+use crate::routes::Route;
 use crate::summary::{Measured, Summary, Tally};
 
 use super::line::Line;
@@ -20,7 +21,7 @@ impl Points {
     /// All that `summary` has to say, a point a line, each at the interval's beginning.
     ///
     /// Results of hits are always there, also as 0; reasons only once there was one, distributions only when a hit
-    /// ended, phases only of new connections, values only where hits brought some.
+    /// ended, phases only of new connections, values only where hits brought some, routes only of requests.
     pub(super) fn lines(&self, summary: &Summary) -> Vec<String> {
         let ns = summary.start.timestamp_nanos_opt().unwrap_or_else(|| summary.start.timestamp().saturating_mul(NS));
         let (host, copy) = (summary.host.replace('.', "_"), summary.copy.to_string());
@@ -51,6 +52,11 @@ impl Points {
                         values.float(which, value);
                     }
                     lines.push(values);
+                }
+                for (name, route) in tally.routes.iter().flat_map(|routes| routes.named()) {
+                    let mut point = line("_routes", &[("route", name)]);
+                    add_route(&mut point, route);
+                    lines.push(point);
                 }
             }
         }
@@ -101,6 +107,16 @@ fn add_tally(line: &mut Line, summary: &Summary, tally: &Tally) {
     }
 }
 
+fn add_route(line: &mut Line, route: &Route) {
+    line.count("requests", route.count());
+    line.count("errors", route.errors);
+    line.count("bytes", route.bytes);
+    for (status, count) in &route.statuses {
+        line.count(&format!("status_{status}"), *count);
+    }
+    add_latency(line, "duration", &route.duration);
+}
+
 fn add_latency(line: &mut Line, name: &str, latency: &Latency) {
     for (quantile, seconds) in latency.quantiles().iter().flat_map(Quantiles::named) {
         line.float(&format!("{name}_{quantile}"), seconds);
@@ -109,6 +125,8 @@ fn add_latency(line: &mut Line, name: &str, latency: &Latency) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::super::sample;
     use super::*;
 
@@ -179,6 +197,32 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_route_is_a_point_with_its_whole_text_for_a_tag() {
+        let lines = lines(&sample::routed("shop", &[("POST https://shop.example.com/a,b=c/:id", 4)]));
+        assert_eq!(
+            lines[1..],
+            ["canihaz_routes,host=web-1_example_com,route=POST\\ https://shop.example.com/a\\,b\\=c/:id,test=shop,\
+              type=loopback requests=4i,errors=1i,bytes=300i,status_0=1i,status_200=3i,duration_mean=0.0025,\
+              duration_p50=0.002000895,duration_p90=0.004,duration_p99=0.004,duration_p999=0.004,duration_max=0.004 \
+              1767268800000000000\n"]
+        );
+    }
+
+    #[test]
+    fn no_two_routes_are_one_point() {
+        let hostile = ["a\\", "a_", "a\\,", "a_,", "a,", "a\\\\,", "a\n", "a\\ ", "a ", "a", "", "_", "other", "a=\\="];
+        let mut lines = lines(&sample::routed("shop", &hostile.map(|route| (route, 1))));
+        lines.remove(0);
+        let points: Vec<_> = lines.iter().filter_map(|line| line.split_once(" requests=")).collect();
+        let series: BTreeSet<_> = points.iter().map(|(series, _)| *series).collect();
+        assert_eq!((series.len(), points.len()), (lines.len(), lines.len()), "{lines:?}");
+        let requests = |(_, fields): &(&str, &str)| -> Option<usize> {
+            fields.split_once('i').and_then(|(count, _)| count.parse().ok())
+        };
+        assert_eq!(points.iter().filter_map(requests).sum::<usize>(), hostile.len());
     }
 
     #[test]
