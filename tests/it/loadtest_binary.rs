@@ -234,7 +234,7 @@ fn what_is_no_whole_program_is_not_kept() {
         "/leads" => Reply::redirect("/none?secret"),
         _ => Reply::raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Then::Close),
     });
-    lab.refuses("/cut-off", "127.0.0.1: end of file before message length reached");
+    lab.refuses("/cut-off", "127.0.0.1: the server ended the connection");
     lab.refuses("/no-length", "what was fetched has the SHA-256 ");
     lab.refuses("/empty", "answered 204 No Content");
     lab.refuses("/nothing", "127.0.0.1: connection closed before message completed");
