@@ -10,6 +10,7 @@ use log::LevelFilter;
 use crate::fault::Fault;
 use crate::hostname::hostname;
 use crate::keys::{Keys, Source};
+use crate::kinds::loadtest::PublicKey;
 use crate::page::{Key, Page};
 use crate::trust::{self, Distrust, MAX_FILE};
 use crate::wakeups::SLACK;
@@ -22,6 +23,11 @@ const MAX_THREADS: u64 = 1024;
 const MAX_SLACK: Duration = Duration::from_millis(5);
 /// What happens while a setting is wrong.
 const NOW: &str = "its default is used";
+
+/// The key whose faults are not mended by its default.
+const KEY: &str = "minisign_key";
+/// What happens while that is wrong.
+const NOBODY: &str = "no load test runs";
 
 /// What canihaz.toml can say.
 pub const PAGE: Page = Page {
@@ -53,6 +59,11 @@ const KEYS: &[Key] = &[
     Key { name: "archive_max", meaning: "the most the archive holds", default: "`\"1GiB\"`" },
     Key { name: "log_level", meaning: "what is worth a line in the log", default: "`\"warn\"`" },
     Key { name: "log_file", meaning: "where the log goes", default: "stderr" },
+    Key {
+        name: "minisign_key",
+        meaning: "the key that programs of [load tests](#where-the-program-comes-from) have to be signed with",
+        default: "none: they need no signature",
+    },
 ];
 
 /// Every setting of the runner.
@@ -80,6 +91,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// Where the log goes; stderr unless given.
     pub log_file: Option<PathBuf>,
+    /// The key that programs of load tests have to be signed with, where they have to; nobody's, where it can't be read.
+    pub minisign_key: Option<PublicKey>,
 }
 
 impl Default for Settings {
@@ -96,6 +109,7 @@ impl Default for Settings {
             archive_max: 1 << 30,
             log_level: LevelFilter::Warn,
             log_file: None,
+            minisign_key: None,
         }
     }
 }
@@ -127,7 +141,7 @@ impl Settings {
     pub fn parse(file: &Path, text: &str) -> Result<(Self, Vec<Fault>), Fault> {
         match (Source { file, text, quotes_values: true, now: NOW, now_unknown: "it is ignored" }).read(Self::from_keys)
         {
-            (Some(settings), faults) => Ok((settings, faults)),
+            (Some(settings), faults) => Ok(settings.guarded(faults)),
             (None, mut faults) => Err(Fault { now: "nothing runs", ..faults.remove(0) }),
         }
     }
@@ -164,7 +178,19 @@ impl Settings {
             archive_max: keys.bytes("archive_max", 1 << 40).unwrap_or(default.archive_max),
             log_level: keys.choice("log_level", &levels).unwrap_or(default.log_level),
             log_file: keys.path("log_file"),
+            minisign_key: keys.parsed(KEY, PublicKey::RIGHT, PublicKey::parse),
         }
+    }
+
+    /// The settings, and what is wrong with them, so that a key which can't be read, or looks misspelled, does not leave
+    /// programs to run that nobody has signed.
+    fn guarded(mut self, mut faults: Vec<Fault>) -> (Self, Vec<Fault>) {
+        let name = format!("\"{KEY}\"");
+        for fault in faults.iter_mut().filter(|fault| fault.seen.starts_with(&name) || fault.right.ends_with(&name)) {
+            fault.now = NOBODY;
+            self.minisign_key = Some(PublicKey::OF_NOBODY);
+        }
+        (self, faults)
     }
 
     /// The most threads that hit.
@@ -212,9 +238,31 @@ mod tests {
             .collect();
         let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), &shown).expect("it is TOML");
         assert_eq!(faults, []);
-        assert_eq!(shown.lines().count(), 11, "one for each field of Settings");
-        assert_eq!(Settings { host: None, threads: None, log_file: None, ..settings }, Settings::default());
+        assert_eq!(shown.lines().count(), 12, "one for each field of Settings");
+        let unset = Settings { host: None, threads: None, log_file: None, minisign_key: None, ..settings };
+        assert_eq!(unset, Settings::default());
         assert_eq!(Settings::parse(Path::new("canihaz.toml"), sample), Ok((Settings::default(), Vec::new())));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_leaves_nothing_unsigned_to_run() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<PublicKey>, fault: &str) {
+            let (settings, faults) = Settings::parse(Path::new("canihaz.toml"), text).expect("it is TOML");
+            let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
+            assert_eq!(settings, Settings { minisign_key: expect, ..Settings::default() }, "{text}");
+            assert!(faults.join("\n").ends_with(fault) && faults.is_empty() == fault.is_empty(), "{text}: {faults:?}");
+        }
+        let key = include_str!("../tests/data/minisign/ours.pub").trim_end();
+        check("", None, "");
+        check(&format!("minisign_key = \"{key}\""), PublicKey::parse(key), "");
+        let right = "56 characters that begin with RW; no load test runs";
+        check("minisign_key = \"\"", Some(PublicKey::OF_NOBODY), right);
+        check("minisign_key = 7", Some(PublicKey::OF_NOBODY), right);
+        check(&format!("minisign_key = \"{}\"", &key[1..]), Some(PublicKey::OF_NOBODY), right);
+        let misspelled = "the nearest known one is \"minisign_key\"; no load test runs";
+        check(&format!("minisig_key = \"{key}\""), Some(PublicKey::OF_NOBODY), misspelled);
+        check("frobnicate = 7", None, "it is ignored");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod influx_library;
 mod influx_provision;
 mod influxdb;
 mod library;
+mod loadtest_binary;
 mod minute;
 mod pages;
 mod parts;

@@ -82,14 +82,15 @@ async fn ask(
     most: u64,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut response = client.get(url.clone()).send().await.map_err(|error| failed(&error))?;
+    let mut response = client.get(url.clone()).send().await.map_err(|error| failed(&error, url))?;
     if response.status() != StatusCode::OK {
         bail!("{} answered {}", asked(url, &response), response.status());
     }
     let length = response.content_length();
     ensure!(length.is_none_or(|length| length <= most), "it is larger than {most} bytes");
+    let last = response.url().clone();
     let mut length = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, &last))? {
         length += chunk.len() as u64;
         ensure!(length <= most, "it is larger than {most} bytes");
         take(&chunk)?;
@@ -106,9 +107,9 @@ fn asked(url: &Url, response: &Response) -> String {
     }
 }
 
-/// What kept a server from sending all of it, in words.
-fn failed(error: &reqwest::Error) -> anyhow::Error {
-    let server = error.url().and_then(Url::host_str).unwrap_or("the server");
+/// What kept the server of `url`, or one that it leads to, from sending all of it, in words.
+fn failed(error: &reqwest::Error, url: &Url) -> anyhow::Error {
+    let server = error.url().unwrap_or(url).host_str().unwrap_or_default();
     let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
     let by_system = chain().find_map(|error| error.downcast_ref::<io::Error>());
     let words = match by_system {
