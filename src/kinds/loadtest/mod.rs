@@ -8,4 +8,6 @@ mod binary;
 mod caller;
 mod intake;
 mod journeys;
+mod lines;
+mod printed;
 mod route;
