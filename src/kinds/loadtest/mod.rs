@@ -7,7 +7,13 @@
 mod binary;
 mod caller;
 mod intake;
-mod journeys;
+pub mod journeys;
 mod lines;
 mod printed;
 mod route;
+mod stderr;
+
+pub use intake::{Answered, Intake, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Taken};
+pub use lines::MAX_LINE;
+pub use route::{MAX_ROUTE, route};
+pub use stderr::{MAX_LINES, Stderr};

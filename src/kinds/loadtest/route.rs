@@ -30,7 +30,10 @@ pub fn route(method: &str, url: &str) -> String {
     let mut route = Route { text: String::with_capacity(64), characters: 0, is_full: false };
     let method = method.trim();
     match is_method(method) {
-        true => method.chars().for_each(|c| route.push(c.to_ascii_uppercase())),
+        true => {
+            route.text(method);
+            route.text.make_ascii_uppercase();
+        }
         false => route.push('?'),
     }
     route.push(' ');
@@ -88,7 +91,10 @@ impl Route {
             self.push(UNSAID);
             return;
         }
-        host.chars().flat_map(char::to_lowercase).for_each(|c| self.push(c));
+        match host.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+            true => self.text(host),
+            false => self.text(&host.to_lowercase()),
+        }
         if !port.is_empty() && default_port(scheme) != Some(port) {
             self.push(':');
             self.text(port);
