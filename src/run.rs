@@ -53,6 +53,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub enum Exit {
     /// Done, stopped, frozen, no slot, or nothing to do.
     Done = 0,
+    /// What was asked for isn't there; only `canihazctl`.
+    Missing = 1,
     /// Arguments were given.
     Usage = 64,
     /// State can't be written, or can't be trusted.

@@ -18,6 +18,7 @@ mod influx_destination;
 mod influx_library;
 mod influx_provision;
 mod influxdb;
+mod journey;
 mod library;
 mod minute;
 mod pages;
