@@ -12,6 +12,14 @@ use crate::summary::Summary;
 
 const EXTENSION: &str = ".jsonl";
 
+/// A file of those that go when they are old.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Aged {
+    pub date: NaiveDate,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
 /// The archive of one state folder: `archive/2026-11-21.jsonl`, days in UTC.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -45,27 +53,33 @@ impl Archive {
 
     /// Removes the files of days more than `days` ago, and then the oldest until at most `max` bytes are left.
     pub fn prune(&self, today: NaiveDate, days: u32, max: u64) {
-        let first = today.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN);
         let mut files = self.files();
         files.sort();
-        let mut size: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
-        for (date, path, bytes) in files {
-            // Today's is being written.
-            if (date < first || size > max) && date < today && fs::remove_file(path).is_ok() {
-                size -= bytes;
-            }
-        }
+        // Today's is being written.
+        thin_out(files, today, days, max, |date| date >= today);
     }
 
-    fn files(&self) -> Vec<(NaiveDate, PathBuf, u64)> {
+    fn files(&self) -> Vec<Aged> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
                 let date = name.strip_suffix(EXTENSION)?.parse().ok()?;
-                Some((date, entry.path(), entry.metadata().ok()?.size()))
+                Some(Aged { date, path: entry.path(), bytes: entry.metadata().ok()?.size() })
             })
             .collect()
+    }
+}
+
+/// Removes, of files in order of their age, those of days more than `days` ago, and then the oldest until at most `max`
+/// bytes are left; those of days that are `spared` stay.
+pub(crate) fn thin_out(files: Vec<Aged>, today: NaiveDate, days: u32, max: u64, spared: impl Fn(NaiveDate) -> bool) {
+    let first = today.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN);
+    let mut size: u64 = files.iter().map(|file| file.bytes).sum();
+    for Aged { date, path, bytes } in files {
+        if (date < first || size > max) && !spared(date) && fs::remove_file(path).is_ok() {
+            size -= bytes;
+        }
     }
 }
 
@@ -93,7 +107,7 @@ mod tests {
             fs::write(archive.folder.join(format!("{day}{EXTENSION}")), [0; 100]).expect("it writes");
         }
         let days = || {
-            let mut days: Vec<_> = archive.files().into_iter().map(|(date, ..)| date.to_string()).collect();
+            let mut days: Vec<_> = archive.files().into_iter().map(|file| file.date.to_string()).collect();
             days.sort();
             days
         };

@@ -88,10 +88,10 @@ pub use listener::start_listener;
 pub use request::{do_request, do_request_with};
 pub use reqwest;
 pub use runner::{Panicked, Runner, Server};
-pub use sequence::{DEFAULT_SEQUENCE_ID, new_sequence_id};
+pub use sequence::new_sequence_id;
 
 #[doc(inline)]
-pub use crate::golo::Output;
+pub use crate::golo::{DEFAULT_SEQUENCE_ID, Output};
 
 /// Whatever a journey fails with.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -26,6 +26,7 @@ use crate::courier::Courier;
 use crate::engine::{Assignment, Engine, Interval, Limits, RATE_OF_A_THREAD, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
+use crate::kinds::loadtest::Keep;
 use crate::kinds::{Backstage, MAX_GRACE, Prepared, Type};
 use crate::label::Label;
 use crate::marks::Marks;
@@ -53,6 +54,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub enum Exit {
     /// Done, stopped, frozen, no slot, or nothing to do.
     Done = 0,
+    /// What was asked for isn't there; only `canihazctl`.
+    Missing = 1,
     /// Arguments were given.
     Usage = 64,
     /// State can't be written, or can't be trusted.
@@ -166,7 +169,9 @@ impl Run {
         let engine = Engine::start(window, limits, move |interval| _ = closed.send(Event::Closed(interval)))?;
         let copy = ready.claim.as_ref().map_or(1, |claim| claim.copy);
         let run_name = format!("{}.{copy}", minute.name());
-        let backstage = Arc::new(Backstage::new(&places.state, &run_name, &settings.host()));
+        let keep = Keep { days: settings.archive_days, bytes: settings.archive_max };
+        let key = settings.minisign_key.clone();
+        let backstage = Arc::new(Backstage::new(&places.state, &run_name, &settings.host(), key, keep));
         let (noticed, stopper, behind) = (events.clone(), engine.clone(), Arc::clone(&backstage));
         watch::start(&places.etc, move |notice| {
             if let Notice::Stop(_) = notice {

@@ -1,6 +1,7 @@
 //! The people's program: one verb a file.
 
 mod check;
+mod journey;
 mod keys;
 
 use clap::error::ErrorKind;
@@ -21,6 +22,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Check(check::Check),
+    Journey(journey::Journey),
     Keys(keys::Keys),
 }
 
@@ -38,6 +40,7 @@ pub fn main() -> Exit {
     logging::start(None);
     match arguments.verb {
         Verb::Check(check) => check.run(&Places::find()),
+        Verb::Journey(journey) => journey.run(&Places::find()),
         Verb::Keys(keys) => keys.run(),
     }
 }

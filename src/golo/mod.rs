@@ -13,6 +13,10 @@ pub(crate) mod output;
 pub use generated::{Context, Response, ResponseTag, job_client, job_server};
 pub use output::Output;
 
+/// The sequence ID where the system has no entropy for one: it says nothing of what belongs together. It is a UUID of
+/// version 5, and so none that is made at random.
+pub const DEFAULT_SEQUENCE_ID: &str = "c276c8c7-6fec-5aa9-b6bd-4de12a49a9bb";
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::loadtest::{Keep, PublicKey};
 use super::{Kind, Type, influxdb, loadtest};
 use crate::label::Label;
 use crate::ranges::Ranges;
@@ -48,9 +49,11 @@ pub struct Backstage {
 impl Backstage {
     /// That of the run `run`, whose name no other has, on the server `host`; what is to be known by later runs is kept
     /// in the folder `state`.
-    pub fn new(state: &Path, run: &str, host: &str) -> Self {
+    ///
+    /// Load tests run only where they are signed with `key`, if there is one; of their journeys is kept what `keep` says.
+    pub fn new(state: &Path, run: &str, host: &str, key: Option<PublicKey>, keep: Keep) -> Self {
         let databases = influxdb::Sessions::new(state, run, host);
-        Self { databases, loadtests: loadtest::Sessions::new(state, run, None) }
+        Self { databases, loadtests: loadtest::Sessions::new(state, run, key, keep) }
     }
 
     /// Whether a test of this type is to be got ready before its first hit, and again when it is to be hit otherwise.

@@ -1,11 +1,8 @@
 //! What all requests of one journey have in common: a UUID of version 4.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
-/// The sequence ID where the system has no entropy. It is a UUID of version 5, so none that
-/// [`new_sequence_id`] makes else.
-pub const DEFAULT_SEQUENCE_ID: &str = "c276c8c7-6fec-5aa9-b6bd-4de12a49a9bb";
+use crate::golo::DEFAULT_SEQUENCE_ID;
 
 tokio::task_local! {
     /// The last sequence ID used in this journey; empty before the first.

@@ -19,6 +19,7 @@ mod influx_destination;
 mod influx_library;
 mod influx_provision;
 mod influxdb;
+mod journey;
 mod library;
 mod loadtest_binary;
 mod minute;

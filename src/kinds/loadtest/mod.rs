@@ -6,9 +6,11 @@
 
 mod binary;
 mod intake;
-mod journeys;
+pub mod journeys;
+mod lines;
 mod outputs;
 mod place;
+mod printed;
 mod route;
 mod rpc;
 mod session;
@@ -18,8 +20,9 @@ mod stderr;
 mod supervisor;
 mod target;
 
+pub use binary::PublicKey;
 pub use rpc::Address;
 pub use session::Session;
-pub use sessions::Sessions;
+pub use sessions::{Keep, Sessions};
 pub use settings::{KEYS, LEAST, Settings};
 pub use target::LoadtestTarget;

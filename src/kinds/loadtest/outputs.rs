@@ -92,7 +92,12 @@ impl Outputs {
             }
         }
         while self.err.is_open && Instant::now() < until && self.read_stderr(stderr) > 0 {}
-        self.stderr.end();
+        self.stderr.ended();
+    }
+
+    /// No other program follows.
+    pub fn finish(&mut self) {
+        self.stderr.finish();
     }
 
     /// Reads at most `most` bytes, or a chunk more; how many.
@@ -109,7 +114,7 @@ impl Outputs {
     /// Reads a chunk; how many bytes it had.
     fn read_stderr(&mut self, pipe: &Receiver) -> usize {
         let Some(length) = self.err.read(pipe, &mut self.chunk) else { return 0 };
-        self.stderr.add(&self.chunk[..length]);
+        self.stderr.take(&self.chunk[..length]);
         self.err.next = Instant::now() + REST;
         length
     }

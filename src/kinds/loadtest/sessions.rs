@@ -1,11 +1,16 @@
 //! All load tests of a run.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
+
 use super::binary::PublicKey;
+use super::journeys::{self, Journey, SLOWEST};
 use super::place::Places;
 use super::session::{Order, Session, lock};
 use super::settings::Settings;
@@ -27,11 +32,23 @@ pub struct Sessions {
     is_stopped: AtomicBool,
 }
 
+/// What is kept of journeys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keep {
+    /// For how many days.
+    pub days: u32,
+    /// How much, in bytes.
+    pub bytes: u64,
+}
+
 /// What all load tests of a run have in common.
 #[derive(Debug)]
 pub struct House {
     /// The state folder.
     pub state: PathBuf,
+    /// The run's name.
+    run: String,
+    keep: Keep,
     /// Where they listen.
     pub places: Places,
     /// Whose signature programs must have; `None` where they need none.
@@ -40,8 +57,9 @@ pub struct House {
 
 impl Sessions {
     /// None yet, for the run `run`, which keeps in the folder `state` what there is to be kept.
-    pub fn new(state: &Path, run: &str, key: Option<PublicKey>) -> Self {
-        let house = House { state: state.to_owned(), places: Places::new(state, run), key };
+    pub fn new(state: &Path, run: &str, key: Option<PublicKey>, keep: Keep) -> Self {
+        let places = Places::new(state, run);
+        let house = House { state: state.to_owned(), run: run.to_owned(), keep, places, key };
         let (all, next) = (Mutex::default(), AtomicU32::new(1));
         Self { house: Arc::new(house), all, next, is_stopped: AtomicBool::new(false) }
     }
@@ -110,9 +128,32 @@ impl Sessions {
                 tally.routes.get_or_insert_default().merge(&routes);
             }
             let work = tally.work.get_or_insert_default();
-            work.merge(&taken.work);
+            taken.work.iter().for_each(|taken| work.merge(taken));
             work.merge(&Work::of([("restarts", session.take_restarts())]));
         }
+        if label.last {
+            self.keep_journeys();
+        }
+    }
+
+    /// Keeps the slowest journeys of the minute.
+    fn keep_journeys(&self) {
+        let House { state, run, keep, .. } = &*self.house;
+        let mut slowest: BTreeMap<String, Vec<Journey>> = BTreeMap::new();
+        for session in lock(&self.all).iter() {
+            slowest.entry(session.test.clone()).or_default().append(&mut session.intake().finish());
+        }
+        if slowest.is_empty() {
+            return;
+        }
+        for (test, mut journeys) in slowest {
+            journeys.sort_by_key(|journey| Reverse(journey.duration));
+            journeys.truncate(SLOWEST);
+            if let Err(error) = journeys::write(state, run, &test, &journeys) {
+                log::error!("test {test}: its slowest journeys can't be kept: {error}");
+            }
+        }
+        journeys::prune(state, Utc::now().date_naive(), keep.days, keep.bytes);
     }
 
     fn end(&self) {

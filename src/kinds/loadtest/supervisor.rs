@@ -80,6 +80,7 @@ pub fn start(session: &Arc<Session>, inbox: Inbox, house: Arc<House>) -> io::Res
         let outputs = Outputs::new(&session);
         let mut supervisor = Supervisor { session: Arc::clone(&session), orders, answered, outputs };
         let worked = supervisor.work(&house);
+        supervisor.outputs.finish();
         drop(supervisor);
         session.turn(State::Over(match worked {
             Ok(()) => String::from("its load test was ended"),
@@ -185,7 +186,7 @@ impl Supervisor {
                 Some(answered) = self.answered.recv() => {
                     // What its journey has printed was printed before it answered.
                     self.outputs.read_all(&running);
-                    session.intake().answered(answered);
+                    session.intake().answered(&answered);
                 }
                 () = self.outputs.wait(&running) => self.outputs.read(&running),
             }
@@ -218,7 +219,7 @@ impl Supervisor {
         let mut intake = self.session.intake();
         intake.ended();
         while let Ok(answered) = self.answered.try_recv() {
-            intake.answered(answered);
+            intake.answered(&answered);
         }
     }
 }
