@@ -20,7 +20,7 @@ mod stderr;
 mod supervisor;
 mod target;
 
-pub use binary::PublicKey;
+pub use binary::{Binary, Executable, PublicKey, get};
 pub use rpc::Address;
 pub use session::Session;
 pub use sessions::{Keep, Sessions};
