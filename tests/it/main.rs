@@ -19,6 +19,7 @@ mod influx_library;
 mod influx_provision;
 mod influxdb;
 mod library;
+mod loadtest_library;
 mod minute;
 mod pages;
 mod parts;
