@@ -78,9 +78,12 @@ fn reason_of_connect(error: &(dyn StdError + 'static)) -> Option<Reason> {
     (error.to_string() == "dns error").then_some(Reason::Dns)
 }
 
-/// An I/O error is silent about what is in it, as a source: its source is that one's.
+/// Whether there is an error of TLS in it, at any depth: as a source an I/O error doesn't show what is in it, but the
+/// source of that.
 fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_of_tls))
 }
 
 #[cfg(test)]

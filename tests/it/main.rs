@@ -22,6 +22,7 @@ mod influxdb;
 mod journey;
 mod library;
 mod loadtest_binary;
+mod loadtest_library;
 mod minute;
 mod pages;
 mod parts;

@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod frames;
 pub mod influx;
 pub mod lines;
+pub mod load_test;
 pub mod namespace;
 pub mod nginx;
 pub mod odd;
