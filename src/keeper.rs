@@ -1,5 +1,6 @@
 //! The thread that writes closed intervals to disk, so that a slow disk holds nobody up.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
@@ -11,7 +12,7 @@ use crate::archive::Archive;
 use crate::label::Label;
 use crate::minute;
 use crate::settings::Settings;
-use crate::spool::Spool;
+use crate::spool::{Collected, Spool, by_collector};
 use crate::summary::{Measured, Summary};
 
 /// The size of a file system's blocks, in bytes.
@@ -28,6 +29,8 @@ pub struct Kept {
     pub trouble: Option<io::Error>,
     /// Whether it is in the spool; else it can only be sent from memory.
     pub spooled: bool,
+    /// The requests, as lines, that are not in the spool, by collector: they can only be sent from memory.
+    pub unspooled: BTreeMap<String, Vec<u8>>,
 }
 
 /// The way to the keeper's thread.
@@ -49,14 +52,15 @@ struct Shelf {
 
 impl Keeper {
     /// Starts the thread, which first puts in order what killed runs have left in the folder `state`; `before` is
-    /// called before an interval is written, `report` when it is on disk, or can't be.
+    /// called before an interval is written, and gives the requests in it that are for collectors, `report` when all
+    /// is on disk, or can't be.
     ///
     /// # Errors
     /// When no thread is left.
     pub fn start(
         state: &Path,
         settings: &Settings,
-        mut before: impl FnMut(&Label, &[Summary]) + Send + 'static,
+        mut before: impl FnMut(&Label, &mut Vec<Summary>) -> Vec<Collected> + Send + 'static,
         mut report: impl FnMut(Kept) + Send + 'static,
     ) -> io::Result<Self> {
         let (intervals, receiver) = mpsc::channel::<(Label, Vec<Summary>)>();
@@ -67,10 +71,10 @@ impl Keeper {
             spool.recover(|run| minute::is_alive(&state, run));
             let mut shelf =
                 Shelf { size: 0, dropped: 0, spool, archive, spool_max, archive_max: bytes, is_archive_full: false };
-            while let Ok((label, summaries)) = receiver.recv() {
+            while let Ok((label, mut summaries)) = receiver.recv() {
                 let last = label.last;
-                before(&label, &summaries);
-                report(shelf.keep(label, summaries));
+                let collected = before(&label, &mut summaries);
+                report(shelf.keep(label, summaries, &collected));
                 if last {
                     shelf.archive.prune(Utc::now().date_naive(), days, bytes);
                 }
@@ -87,11 +91,15 @@ impl Keeper {
 }
 
 impl Shelf {
-    fn keep(&mut self, label: Label, mut summaries: Vec<Summary>) -> Kept {
+    fn keep(&mut self, label: Label, mut summaries: Vec<Summary>, collected: &[Collected]) -> Kept {
         if self.size == 0 || self.size > self.spool_max {
             self.dropped += self.spool.trim(self.spool_max);
             self.size = self.spool.size();
         }
+        let (parcels, unwritten) = match by_collector(collected) {
+            Ok(parcels) => (self.fitting(parcels), None),
+            Err(error) => (BTreeMap::new(), Some(error)),
+        };
         for summary in &mut summaries {
             if let Measured::Runner(upkeep) = &mut summary.measured {
                 upkeep.spool_dropped += std::mem::take(&mut self.dropped);
@@ -104,9 +112,51 @@ impl Shelf {
             }
         });
         let stored = self.spool.store(&label, &summaries);
-        // As the disk counts: in whole blocks, of mostly this size.
-        self.size += stored.as_ref().map_or(0, |bytes| bytes.next_multiple_of(BLOCK));
+        self.size += stored.as_ref().map_or(0, |bytes| on_disk(*bytes));
         let spooled = stored.is_ok();
-        Kept { label, summaries, trouble: stored.err().or(archived.err()), spooled }
+        let (unspooled, unstored) = self.store_outputs(&label, parcels);
+        let trouble = stored.err().or(archived.err()).or(unstored).or(unwritten);
+        Kept { label, summaries, trouble, spooled, unspooled }
     }
+
+    /// Makes room for the requests of an interval; those that there is none for are dropped.
+    fn fitting(&mut self, mut parcels: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+        let bytes =
+            |parcels: &BTreeMap<String, Vec<u8>>| parcels.values().map(|lines| on_disk(lines.len() as u64)).sum();
+        let mut needed: u64 = bytes(&parcels);
+        if needed > 0 && self.size + needed > self.spool_max {
+            self.dropped += self.spool.trim_outputs(self.spool_max.saturating_sub(needed));
+            self.size = self.spool.size();
+        }
+        while self.size + needed > self.spool_max && parcels.pop_last().is_some() {
+            self.dropped += 1;
+            needed = bytes(&parcels);
+        }
+        parcels
+    }
+
+    /// Writes requests for collectors; gives back those that couldn't be, and why.
+    fn store_outputs(
+        &mut self,
+        label: &Label,
+        mut parcels: BTreeMap<String, Vec<u8>>,
+    ) -> (BTreeMap<String, Vec<u8>>, Option<io::Error>) {
+        let mut trouble = None;
+        parcels.retain(|collector, lines| match self.spool.store_outputs(collector, label, lines) {
+            Ok(bytes) => {
+                self.size += on_disk(bytes);
+                false
+            }
+            Err(error) => {
+                trouble.get_or_insert(error);
+                true
+            }
+        });
+        (parcels, trouble)
+    }
+}
+
+/// So many bytes as the disk counts them: in whole blocks, of mostly this size.
+fn on_disk(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK)
 }

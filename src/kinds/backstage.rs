@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Kind, Type, influxdb};
+use crate::label::Label;
 use crate::ranges::Ranges;
+use crate::spool::Collected;
+use crate::summary::Summary;
 
 /// What was got ready for the hits of a test.
 #[derive(Clone, Debug, Default)]
@@ -37,13 +40,15 @@ impl Prepared {
 #[derive(Debug)]
 pub struct Backstage {
     sessions: influxdb::Sessions,
+    /// By test, the collectors that the requests of its hits are for.
+    collectors: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Backstage {
     /// That of the run `run`, whose name no other has, on the server `host`; what is to be known by later runs is kept
     /// in the folder `state`.
     pub fn new(state: &Path, run: &str, host: &str) -> Self {
-        Self { sessions: influxdb::Sessions::new(state, run, host) }
+        Self { sessions: influxdb::Sessions::new(state, run, host), collectors: Mutex::default() }
     }
 
     /// Whether a test of this type is to be got ready before its first hit, and again when it is to be hit otherwise.
@@ -73,6 +78,27 @@ impl Backstage {
             Kind::InfluxRead(settings) => Prepared::Influxdb(self.sessions.to_read(test, name, settings)?),
             Kind::Exec(_) | Kind::Http(_) | Kind::Loopback(_) | Kind::Tcp(_) => Prepared::Nothing,
         })
+    }
+
+    /// From now on the requests of a test's hits are for these collectors; without one they needn't be kept.
+    pub fn collect_for(&self, test: &str, collectors: &[String]) {
+        let mut all = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        match collectors {
+            [] => _ = all.remove(test),
+            some => _ = all.insert(test.to_owned(), some.to_vec()),
+        }
+    }
+
+    /// The collectors that the requests of a test's hits are for.
+    pub fn collectors_of(&self, test: &str) -> Vec<String> {
+        let all = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(test).cloned().unwrap_or_default()
+    }
+
+    /// Adds to an interval, which is about to be told, what isn't in it yet; gives back the requests in it that are for
+    /// collectors. On the keeper's thread.
+    pub fn collect(&self, _: &Label, _: &mut Vec<Summary>) -> Vec<Collected> {
+        Vec::new()
     }
 
     /// Files which work is done, by loan. To be called before it is told to anybody, so that what a killed run has told
