@@ -313,6 +313,11 @@ impl Round {
         }
     }
 
+    fn halt(&mut self, trouble: String) -> End {
+        self.trouble = Some(trouble);
+        End::Halt
+    }
+
     fn set_aside(&mut self, label: &Label, reason: &str) {
         self.carried.remove(label);
         log::warn!("destination {}: {label} is set aside: {reason}", self.post.name);

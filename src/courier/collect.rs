@@ -2,7 +2,7 @@
 //!
 //! What is taken, or will never be, is settled in the spool array by array, so
 //! that a round that is broken off goes on where it was. Where one request
-//! spoils an array, smaller ones are tried, until it is alone.
+//! spoils an array, halves of it are tried, until it is alone.
 
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -19,9 +19,9 @@ const ARRAY: usize = 1000;
 /// The most bytes of requests in an array: with what is around them, what nginx takes unless told otherwise (1 MiB). A
 /// go-lo collector takes 4 MB.
 const ARRAY_BYTES: usize = 1_000_000;
-/// How many arrays in a row are refused for what is wrong with something in them, until they are no longer halved but
-/// set aside as they are: a collector that takes nothing at all would be asked for each request else.
-const HALVED: u32 = 64;
+/// How many requests in a row are set aside each for itself. With those that are refused after them go as many more as
+/// already have since: a collector that takes nothing at all would be asked for each request else.
+const ALONE: usize = 256;
 /// The most bytes of requests that are carried in memory as they could not be spooled; of more, the oldest go.
 const CARRIED: usize = 64 << 20;
 
@@ -32,11 +32,31 @@ pub(super) struct Size {
     next: usize,
     /// No further one has more: the collector finds them too large.
     most: usize,
+    /// So many requests were set aside since one was last taken.
+    refused: usize,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { next: ARRAY, most: ARRAY }
+        Self { next: ARRAY, most: ARRAY, refused: 0 }
+    }
+}
+
+impl Size {
+    /// How many requests the next array has, where it is known that one of the first `suspects` is refused.
+    fn count(&self, suspects: usize) -> usize {
+        match suspects {
+            _ if self.refused >= ALONE => 1,
+            0 => self.next,
+            _ => (suspects / 2).clamp(1, self.most),
+        }
+    }
+
+    /// Remembers that one request was refused, alone; with how many it is set aside, itself among them.
+    fn refuse(&mut self) -> usize {
+        let count = (self.refused + 1).saturating_sub(ALONE).clamp(1, ARRAY);
+        self.refused += count;
+        count
     }
 }
 
@@ -105,57 +125,86 @@ impl Round {
         }
     }
 
-    /// Sends array after array, until all is settled.
+    /// Sends what is not settled, and says what was set aside of it.
     fn send(&mut self, label: &Label, outputs: &mut Outputs, until: Instant) -> io::Result<End> {
-        let (mut in_a_row, mut refused) = (0, Refused::default());
-        let end = loop {
-            let bytes = outputs.next(ARRAY_BYTES)?;
-            let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').take(self.size.next).collect();
-            if lines.is_empty() {
-                break End::Done;
-            }
-            let length = lines.iter().map(|line| line.len()).sum();
-            let occasion = Occasion { now: Utc::now(), until };
-            if occasion.is_over() {
-                self.trouble.get_or_insert_with(|| String::from("time to send was over"));
-                break End::Halt;
-            }
-            let array: Vec<&[u8]> = lines.iter().map(|line| line.trim_ascii_end()).collect();
-            match self.post.destination.collect(&array, occasion) {
-                Ok(()) => {
-                    (self.trouble, in_a_row) = (None, 0);
-                    self.size.next = (self.size.next * 2).min(self.size.most);
-                }
-                Err(Declined::Retry(error)) => break self.halt(format!("{error:#}")),
-                Err(Declined::TooMuch(_)) if lines.len() > 1 => {
-                    self.size.most = lines.len() / 2;
-                    self.size.next = self.size.most;
-                    continue;
-                }
-                Err(Declined::Faulty(_)) if lines.len() > 1 && in_a_row < HALVED => {
-                    in_a_row += 1;
-                    self.size.next = lines.len() / 2;
-                    continue;
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    if let Err(error) = self.spool.reject_outputs(&self.post.name, label, &bytes[..length], &reason) {
-                        break self.halt(format!("requests of {label} cannot be set aside ({error})"));
-                    }
-                    refused.add(lines.len(), reason);
-                    in_a_row += 1;
-                    if in_a_row >= HALVED {
-                        self.size.next = self.size.most;
-                    }
-                }
-            }
-            if let Err(error) = outputs.settle(length) {
-                // Sent again and again otherwise.
-                break self.halt(format!("requests of {label} were sent, which cannot be written down ({error})"));
+        let mut refused = Refused::default();
+        let sent = loop {
+            let bytes = match outputs.next(ARRAY_BYTES) {
+                Ok(bytes) if bytes.is_empty() => break Ok(End::Done),
+                Ok(bytes) => bytes,
+                Err(error) => break Err(error),
+            };
+            let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            if let End::Halt = self.send_lines(label, outputs, &lines, until, &mut refused) {
+                break Ok(End::Halt);
             }
         };
         refused.tell(&self.post.name, label);
-        Ok(end)
+        sent
+    }
+
+    /// Sends array after array of the next lines, until they are settled.
+    fn send_lines(
+        &mut self,
+        label: &Label,
+        outputs: &mut Outputs,
+        mut lines: &[&[u8]],
+        until: Instant,
+        refused: &mut Refused,
+    ) -> End {
+        // One of the first so many spoils an array.
+        let mut suspects = 0;
+        while !lines.is_empty() {
+            let occasion = Occasion { now: Utc::now(), until };
+            if occasion.is_over() {
+                self.trouble.get_or_insert_with(|| String::from("time to send was over"));
+                return End::Halt;
+            }
+            let count = self.size.count(suspects).min(lines.len());
+            let array: Vec<&[u8]> = lines[..count].iter().map(|line| line.trim_ascii_end()).collect();
+            let settled = match self.post.destination.collect(&array, occasion) {
+                Ok(()) => {
+                    self.trouble = None;
+                    self.size.refused = 0;
+                    if suspects == 0 {
+                        self.size.next = (self.size.next * 2).min(self.size.most);
+                    }
+                    suspects = suspects.saturating_sub(count);
+                    count
+                }
+                Err(Declined::Retry(error)) => return self.halt(format!("{error:#}")),
+                Err(Declined::TooMuch(_)) if count > 1 => {
+                    self.size.most = count / 2;
+                    self.size.next = self.size.most;
+                    continue;
+                }
+                Err(Declined::Faulty(_)) if count > 1 => {
+                    if suspects == 0 {
+                        self.size.next = count / 2;
+                    }
+                    suspects = count;
+                    continue;
+                }
+                Err(error) => {
+                    let aside = if let Declined::Final(_) = error { count } else { self.size.refuse() };
+                    let aside = aside.min(lines.len());
+                    let (bytes, reason) = (lines[..aside].concat(), error.to_string());
+                    if let Err(error) = self.spool.reject_outputs(&self.post.name, label, &bytes, &reason) {
+                        return self.halt(format!("requests of {label} cannot be set aside ({error})"));
+                    }
+                    refused.add(aside, reason);
+                    suspects = 0;
+                    aside
+                }
+            };
+            let (done, rest) = lines.split_at(settled);
+            lines = rest;
+            if let Err(error) = outputs.settle(done.iter().map(|line| line.len()).sum()) {
+                // Sent again and again otherwise.
+                return self.halt(format!("requests of {label} were sent, which cannot be written down ({error})"));
+            }
+        }
+        End::Done
     }
 
     /// Sets the requests of an interval aside that can't be read.
@@ -165,11 +214,6 @@ impl Round {
             Ok(()) => End::Done,
             Err(error) => self.halt(format!("requests of {label} cannot be set aside ({error})")),
         }
-    }
-
-    fn halt(&mut self, trouble: String) -> End {
-        self.trouble = Some(trouble);
-        End::Halt
     }
 }
 
@@ -345,26 +389,63 @@ mod tests {
         assert_eq!((setting.round.trouble, setting.round.spool.outputs_waiting("fake")), (None, vec![]));
     }
 
+    /// A number that looks as if it had nothing to do with this one.
+    fn scattered(number: u32) -> u32 {
+        let mixed = (0..2).fold(number, |number, _| (number ^ number >> 16).wrapping_mul(0x045d_9f3b));
+        mixed ^ mixed >> 16
+    }
+
     #[test]
-    fn one_that_spoils_an_array_is_set_aside_alone() {
-        let bad = |number: &u32| [0, 700, 701, 1999].contains(number);
-        let mut setting =
-            setting(2000, move |numbers| if numbers.iter().any(bad) { no(Declined::Faulty) } else { Ok(()) });
-        setting.round.deliver(soon());
-        assert_eq!(rejected(&setting), [0, 700, 701, 1999]);
-        let seen = setting.seen.lock().unwrap();
-        assert_eq!(seen.taken, (0..2000).filter(|number| !bad(number)).collect::<Vec<_>>());
-        assert!(seen.arrays.len() < 100, "{:?}", seen.arrays);
-        assert_eq!(setting.round.spool.outputs_waiting("fake"), []);
+    fn what_spoils_an_array_is_set_aside_alone() {
+        /// Of `count` requests those that `is_bad` finds are refused, and whatever is with them; in how many arrays.
+        #[track_caller]
+        fn check(count: u32, is_bad: fn(u32) -> bool, most: usize) {
+            let any_bad = move |numbers: &[u32]| numbers.iter().any(|number| is_bad(*number));
+            let mut setting =
+                setting(count, move |numbers| if any_bad(numbers) { no(Declined::Faulty) } else { Ok(()) });
+            setting.round.deliver(Instant::now() + Duration::from_secs(60));
+            assert_eq!(rejected(&setting), (0..count).filter(|number| is_bad(*number)).collect::<Vec<_>>());
+            let seen = setting.seen.lock().unwrap();
+            assert_eq!(seen.taken, (0..count).filter(|number| !is_bad(*number)).collect::<Vec<_>>());
+            assert!(seen.arrays.len() <= most, "{} arrays", seen.arrays.len());
+            assert_eq!(setting.round.spool.outputs_waiting("fake"), []);
+        }
+        check(2000, |number| [0, 700, 701, 1999].contains(&number), 50);
+        // As of a program whose requests all failed for a while.
+        check(5000, |number| (100..160).contains(&number), 125);
+        check(20_000, |number| (300..500).contains(&number), 280);
+        check(20_000, |number| (300..500).contains(&number) || number % 500 == 499, 720);
+        // Some 5 %, as if at random.
+        check(20_000, |number| scattered(number) < u32::MAX / 20, 7000);
     }
 
     #[test]
     fn a_collector_that_takes_nothing_is_not_asked_for_each_request() {
         let mut setting = setting(20_000, |_| no(Declined::Faulty));
+        let second = Label::parse("M.1.10-20").unwrap();
+        setting.round.spool.store_outputs("fake", &second, &lines(0..20_000)).unwrap();
         setting.round.deliver(soon());
         assert_eq!(rejected(&setting), (0..20_000).collect::<Vec<_>>());
+        assert_eq!(setting.round.spool.outputs_waiting("fake"), []);
         let asked = setting.seen.lock().unwrap().arrays.len();
-        assert!(asked <= HALVED as usize + 20, "{asked}");
+        assert!(asked <= ALONE + 100, "{asked}");
+    }
+
+    #[test]
+    fn what_is_given_up_unasked_is_no_more_than_was_refused_and_it_ends_with_what_is_taken() {
+        let (bad, good) = (300..900, 2000);
+        let is_bad = bad.clone();
+        let mut setting = setting(20_000, move |numbers| match numbers.iter().any(|number| is_bad.contains(number)) {
+            true => no(Declined::Faulty),
+            false => Ok(()),
+        });
+        setting.round.deliver(soon());
+        let rejected = rejected(&setting);
+        assert!(bad.clone().all(|number| rejected.contains(&number)));
+        assert!(rejected.len() < 2 * bad.len() && rejected.iter().all(|number| *number < good), "{}", rejected.len());
+        let seen = setting.seen.lock().unwrap();
+        assert_eq!(seen.taken.len() + rejected.len(), 20_000);
+        assert!(seen.arrays.len() < ALONE + 100, "{}", seen.arrays.len());
     }
 
     #[test]
