@@ -23,6 +23,7 @@ use crate::minute;
 use crate::places::Places;
 use crate::spool::{Outputs, Spool};
 use crate::summary::{Measured, Summary};
+use crate::trust;
 
 /// The most summaries that are sent in one batch, unless one (merged) interval has more: each takes some 100 KiB of
 /// memory, and as much again for each of its routes.
@@ -141,6 +142,8 @@ impl Round {
         while let Ok(errand) = errands.recv() {
             match errand {
                 Errand::Change(post) => (self.post, self.size) = (post, collect::Size::default()),
+                // Nobody would ever take them.
+                Errand::Carry(..) if self.post.destination.takes() == Takes::Outputs => {}
                 Errand::Carry(label, summaries) => _ = self.carried.insert(label, summaries),
                 Errand::CarryOutputs(label, lines) => self.carry_outputs(label, lines),
                 Errand::Round(until) => self.deliver(until),
@@ -195,7 +198,14 @@ impl Round {
             }
             let (mut first, mut summaries) = (0, Vec::new());
             for (index, group) in ready.iter().enumerate() {
-                summaries.extend(self.merged(group));
+                match self.merged(group) {
+                    Ok(merged) => summaries.extend(merged),
+                    Err(trouble) => {
+                        // What stands before it can be read.
+                        let _ = self.deliver_batch(&ready[first..index], &summaries, until);
+                        return self.halt(trouble);
+                    }
+                }
                 if summaries.iter().map(weight).sum::<usize>() >= BATCH || index + 1 == ready.len() {
                     if let End::Halt = self.deliver_batch(&ready[first..=index], &summaries, until) {
                         return End::Halt;
@@ -238,13 +248,13 @@ impl Round {
         let sent = if summaries.is_empty() { Ok(()) } else { self.post.destination.deliver(summaries, occasion) };
         match sent {
             Ok(()) => self.take(groups),
-            Err(Refusal::Retry(error)) => {
-                self.trouble = Some(format!("{error:#}"));
-                End::Halt
-            }
+            Err(Refusal::Retry(error)) => self.halt(format!("{error:#}")),
             Err(Refusal::Final(_)) if groups.len() > 1 => {
                 for group in groups {
-                    let summaries = self.merged(group);
+                    let summaries = match self.merged(group) {
+                        Ok(summaries) => summaries,
+                        Err(trouble) => return self.halt(trouble),
+                    };
                     if let End::Halt = self.deliver_batch(std::slice::from_ref(group), &summaries, until) {
                         return End::Halt;
                     }
@@ -267,20 +277,19 @@ impl Round {
             self.carried.remove(label);
             if let Err(error) = self.spool.taken(&self.post.name, label) {
                 // Sent again and again otherwise.
-                self.trouble = Some(format!("{label} was sent but cannot be removed ({error})"));
-                return End::Halt;
+                return self.halt(format!("{label} was sent but cannot be removed ({error})"));
             }
         }
         End::Done
     }
 
     /// The summaries of a group of intervals, a test's merged to one, which begins and is as long as the destination
-    /// wants, also where the run began later or was stopped.
-    fn merged(&mut self, group: &[Label]) -> Vec<Summary> {
+    /// wants, also where the run began later or was stopped; or why one of them can't be read at the moment.
+    fn merged(&mut self, group: &[Label]) -> Result<Vec<Summary>, String> {
         let every = self.post.every.and_then(|every| i64::try_from(every.as_secs()).ok());
         let mut merged: Vec<Summary> = Vec::new();
         for label in group {
-            for mut summary in self.load(label) {
+            for mut summary in self.load(label)? {
                 match merged.iter_mut().find(|earlier| earlier.test == summary.test) {
                     Some(earlier) => earlier.merge(&summary),
                     None => {
@@ -295,20 +304,21 @@ impl Round {
         if let Some(every) = self.post.every {
             merged.iter_mut().for_each(|summary| summary.seconds = every.as_secs_f64());
         }
-        merged
+        Ok(merged)
     }
 
-    fn load(&mut self, label: &Label) -> Vec<Summary> {
+    fn load(&mut self, label: &Label) -> Result<Vec<Summary>, String> {
         if let Some(summaries) = self.carried.get(label) {
             let ours = summaries.iter().filter(|summary| summary.destinations.contains(&self.post.name));
-            return ours.cloned().collect();
+            return Ok(ours.cloned().collect());
         }
         match self.spool.load(&self.post.name, label) {
-            Ok(summaries) => summaries,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Ok(summaries) => Ok(summaries),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) if trust::is_passing(&error) => Err(format!("{label} cannot be read at the moment ({error})")),
             Err(error) => {
                 self.set_aside(label, &error.to_string());
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }
@@ -506,6 +516,43 @@ mod tests {
         round.carried.insert(label, Arc::new(summaries));
         round.deliver(soon());
         assert_eq!(given.lock().unwrap().concat().len(), 2);
+        assert!(round.carried.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_the_moment_stays_and_what_is_before_it_goes() {
+        let Setting { mut round, given, _state: state } = setting(&["M.1.00-10", "M.1.10-20"], None, |_| Ok(()));
+        let file = state.path().join("spool/fake/new/M.1.10-20");
+        let elsewhere = state.path().join("elsewhere");
+        std::fs::rename(&file, &elsewhere).unwrap();
+        // Reading its first byte is an I/O error.
+        std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
+        round.deliver(soon());
+        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (1, 1));
+        assert!(round.trouble.as_ref().is_some_and(|trouble| trouble.contains("M.1.10-20")), "{:?}", round.trouble);
+        std::fs::rename(&elsewhere, &file).unwrap();
+        round.deliver(soon());
+        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (2, 0));
+        assert_eq!(round.trouble, None);
+    }
+
+    #[test]
+    fn a_collector_carries_no_summaries() {
+        struct Collector;
+        impl Destination for Collector {
+            fn deliver(&mut self, _: &[Summary], _: Occasion) -> Result<(), Refusal> {
+                panic!("a collector gets no summaries")
+            }
+            fn takes(&self) -> Takes {
+                Takes::Outputs
+            }
+        }
+        let Setting { mut round, .. } = setting(&[], None, |_| Ok(()));
+        round.post.destination = Box::new(Collector);
+        let (errands, receiver) = mpsc::channel();
+        errands.send(Errand::Carry(Label::parse("M.9.00-10").unwrap(), Arc::default())).unwrap();
+        drop(errands);
+        round.serve(&receiver);
         assert!(round.carried.is_empty());
     }
 }

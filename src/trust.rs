@@ -51,9 +51,7 @@ pub enum Distrust {
 impl Distrust {
     /// Whether the machine is at its limits, which says nothing of the file: what was read before still stands.
     pub fn is_passing(&self) -> bool {
-        let Self::Io(error) = self else { return false };
-        let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO, Errno::EINTR, Errno::ESTALE];
-        error.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw(code)))
+        matches!(self, Self::Io(error) if is_passing(error))
     }
 
     /// What would have been right.
@@ -77,6 +75,12 @@ pub struct Contents {
     pub bytes: Vec<u8>,
     /// False while a writer may still be at work on it: changed less than a second before `now`.
     pub still: bool,
+}
+
+/// Whether an error says nothing of the file, only of the machine at this moment.
+pub fn is_passing(error: &io::Error) -> bool {
+    let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO, Errno::EINTR, Errno::ESTALE];
+    error.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw(code)))
 }
 
 /// Reads a regular file of at most `limit` bytes, owned by root or the running

@@ -13,6 +13,7 @@ use super::{End, Round};
 use crate::destinations::{Declined, Occasion};
 use crate::label::Label;
 use crate::spool::Outputs;
+use crate::trust;
 
 /// The most requests in an array: that many are some 250 KB.
 const ARRAY: usize = 1000;
@@ -207,8 +208,11 @@ impl Round {
         End::Done
     }
 
-    /// Sets the requests of an interval aside that can't be read.
+    /// Sets the requests of an interval aside that can't be read, and never will be.
     fn give_up(&mut self, label: &Label, error: &io::Error) -> End {
+        if trust::is_passing(error) {
+            return self.halt(format!("requests of {label} cannot be read at the moment ({error})"));
+        }
         log::warn!("destination {}: requests of {label} are set aside: {error}", self.post.name);
         match self.spool.set_outputs_aside(&self.post.name, label, &error.to_string()) {
             Ok(()) => End::Done,
@@ -247,6 +251,8 @@ mod tests {
     use std::fs;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
+
+    use nix::errno::Errno;
 
     use super::*;
     use crate::destinations::{Destination, Post, Refusal, Takes};
@@ -468,6 +474,22 @@ mod tests {
         let reason = setting.state.path().join(format!("spool/fake/rejected/{}.outputs.reason", setting.label));
         assert_eq!(fs::read_to_string(reason).unwrap(), "no\n");
         assert_eq!(setting.round.spool.outputs_waiting("fake"), []);
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_the_moment_waits_and_what_never_will_be_is_set_aside() {
+        #[track_caller]
+        fn check(error: io::Error, waits: bool) {
+            let mut setting = setting(10, |_| Ok(()));
+            let end = setting.round.give_up(&setting.label, &error);
+            assert_eq!((matches!(end, End::Halt), setting.round.trouble.is_some()), (waits, waits), "{error}");
+            assert_eq!(setting.round.spool.outputs_waiting("fake").len(), usize::from(waits), "{error}");
+        }
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO] {
+            check(errno.into(), true);
+        }
+        check(ErrorKind::InvalidData.into(), false);
+        check(Errno::ELOOP.into(), false);
     }
 
     #[test]
