@@ -105,9 +105,10 @@ fn what_a_collector_refuses_for_good_is_set_aside_and_nothing_else() {
     let (nginx, collector) = (Nginx::start(), Collector::start());
     let sandbox = collecting(&nginx, "magnum", &collector.url("shop"));
     let mut some = outputs(0, 1500);
-    // The first version's collector can't read an error that is a text, and refuses all that is beside it.
+    some[500].error = Some(String::from("connection refused"));
+    // Go reads no year of five digits, and refuses all that is beside it.
     for number in [17, 1200] {
-        some[number].error = Some(String::from("connection refused"));
+        some[number].timestamp = "+10000-01-01T00:00:00Z".parse().unwrap();
     }
     spool(&sandbox, "20261121T0326Z.1.00-10", some);
     let ended = sandbox.start(&Clock::at(57.0)).wait(seconds(SHORT));
@@ -116,6 +117,7 @@ fn what_a_collector_refuses_for_good_is_set_aside_and_nothing_else() {
     assert!(ended.stderr.contains(words), "{}", ended.stderr);
     let expect: Vec<i64> = (0..1500).filter(|number| ![17, 1200].contains(number)).collect();
     assert_eq!(numbers(&collector.pushed("shop")), expect);
+    assert_eq!(collector.pushed("shop")[499]["error"], "connection refused");
     let rejected = sandbox.path("state/spool/magnum/rejected/20261121T0326Z.1.00-10.outputs");
     let lines: Vec<Value> =
         fs::read_to_string(rejected).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
