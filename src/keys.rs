@@ -344,6 +344,34 @@ impl<'a> Keys<'a> {
         self.table = std::mem::take(&mut self.table).into_iter().filter(|(name, _)| kept(name.get_ref())).collect();
     }
 
+    /// Has `read` read keys that have a consequence of their own where they are wrong: `now`.
+    pub fn meanwhile<T>(&mut self, now: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let usual = std::mem::replace(&mut self.source.now, now);
+        let read = read(self);
+        self.source.now = usual;
+        read
+    }
+
+    /// Refuses now, of the keys that nobody has asked for, those that `is_it` finds by their values and the nearest key
+    /// that was asked for; whether there are any.
+    pub fn refuse_unknown(&mut self, is_it: impl Fn(&DeValue<'a>, Option<&str>) -> bool) -> bool {
+        let near = |name: &str| nearest(name, self.known.iter().copied());
+        let table = std::mem::take(&mut self.table);
+        let (unknown, rest): (Vec<_>, Vec<_>) =
+            table.into_iter().partition(|(name, value)| is_it(value.get_ref(), near(name.get_ref())));
+        self.table = rest.into_iter().collect();
+        for (name, _) in &unknown {
+            let known = self.known.iter().copied();
+            let right = match nearest(name.get_ref(), known.clone()) {
+                Some(known) => format!("the nearest known one is \"{known}\""),
+                None => format!("the known ones are {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            let seen = format!("unknown key {}", quote(&format!("{}{}", self.prefix, name.get_ref())));
+            self.fault(Some(name.span().start), seen, right);
+        }
+        !unknown.is_empty()
+    }
+
     /// Takes `key`, and says what is wrong unless `read` understands its value.
     fn value<T>(&mut self, key: &'static str, right: &str, read: impl FnOnce(&DeValue<'a>) -> Option<T>) -> Option<T> {
         let (_, value) = self.take(key)?;
@@ -370,20 +398,7 @@ impl<'a> Keys<'a> {
     }
 
     fn finish(mut self) -> Vec<Fault> {
-        let mut unknown: Vec<_> =
-            self.table.iter().map(|(name, _)| (name.span().start, name.get_ref().to_string())).collect();
-        unknown.sort();
-        for (offset, name) in unknown {
-            let known = self.known.iter().copied();
-            let right = match nearest(&name, known.clone()) {
-                Some(known) => format!("the nearest known one is \"{known}\""),
-                None => format!("the known ones are {}", known.collect::<Vec<_>>().join(", ")),
-            };
-            self.fault(Some(offset), format!("unknown key {}", quote(&format!("{}{name}", self.prefix))), right);
-            if let Some(fault) = self.faults.last_mut() {
-                fault.now = self.source.now_unknown;
-            }
-        }
+        self.meanwhile(self.source.now_unknown, |keys| keys.refuse_unknown(|_, _| true));
         self.faults.sort_by_key(|fault| fault.at);
         self.faults
     }

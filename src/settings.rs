@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use log::LevelFilter;
+use toml::de::DeValue;
 
 use crate::fault::Fault;
 use crate::hostname::hostname;
@@ -141,7 +142,7 @@ impl Settings {
     pub fn parse(file: &Path, text: &str) -> Result<(Self, Vec<Fault>), Fault> {
         match (Source { file, text, quotes_values: true, now: NOW, now_unknown: "it is ignored" }).read(Self::from_keys)
         {
-            (Some(settings), faults) => Ok(settings.guarded(faults)),
+            (Some(settings), faults) => Ok((settings, faults)),
             (None, mut faults) => Err(Fault { now: "nothing runs", ..faults.remove(0) }),
         }
     }
@@ -178,19 +179,21 @@ impl Settings {
             archive_max: keys.bytes("archive_max", 1 << 40).unwrap_or(default.archive_max),
             log_level: keys.choice("log_level", &levels).unwrap_or(default.log_level),
             log_file: keys.path("log_file"),
-            minisign_key: keys.parsed(KEY, PublicKey::RIGHT, PublicKey::parse),
+            // The last one: it looks at what none of the others is.
+            minisign_key: keys.meanwhile(NOBODY, Self::key),
         }
     }
 
-    /// The settings, and what is wrong with them, so that a key which can't be read, or looks misspelled, does not leave
-    /// programs to run that nobody has signed.
-    fn guarded(mut self, mut faults: Vec<Fault>) -> (Self, Vec<Fault>) {
-        let name = format!("\"{KEY}\"");
-        for fault in faults.iter_mut().filter(|fault| fault.seen.starts_with(&name) || fault.right.ends_with(&name)) {
-            fault.now = NOBODY;
-            self.minisign_key = Some(PublicKey::OF_NOBODY);
-        }
-        (self, faults)
+    /// The key that programs have to be signed with. One that can't be read, is misspelled, or may stand in a table, which
+    /// this file has none of, does not leave programs to run that nobody has signed.
+    fn key(keys: &mut Keys<'_>) -> Option<PublicKey> {
+        let key = keys.parsed(KEY, PublicKey::RIGHT, PublicKey::parse);
+        let is_unread = key.is_none() && keys.was_read(KEY);
+        let is_elsewhere = keys.refuse_unknown(|value, nearest| {
+            let is_key = value.as_str().is_some_and(|text| PublicKey::parse(text).is_some());
+            is_key || has_table(value) || nearest == Some(KEY)
+        });
+        if is_unread || is_elsewhere { Some(PublicKey::OF_NOBODY) } else { key }
     }
 
     /// The most threads that hit.
@@ -203,6 +206,10 @@ impl Settings {
     pub fn host(&self) -> String {
         self.host.clone().unwrap_or_else(hostname)
     }
+}
+
+fn has_table(value: &DeValue<'_>) -> bool {
+    value.is_table() || value.as_array().is_some_and(|items| items.iter().any(|item| has_table(item.get_ref())))
 }
 
 #[cfg(test)]
@@ -262,7 +269,26 @@ mod tests {
         check(&format!("minisign_key = \"{}\"", &key[1..]), Some(PublicKey::OF_NOBODY), right);
         let misspelled = "the nearest known one is \"minisign_key\"; no load test runs";
         check(&format!("minisig_key = \"{key}\""), Some(PublicKey::OF_NOBODY), misspelled);
+        let key = format!("minisign_key = \"{key}\"");
+        for text in [
+            format!("[loadtest]\n{key}"),
+            format!("interval = \"10s\"\n[frobnicate]\n{key}"),
+            format!("[[frobnicate]]\n{key}"),
+            format!("[a.b]\n{key}"),
+            format!("frobnicate.{key}"),
+            format!("frobnicate = {{ {key} }}"),
+            String::from("[minisign_key]"),
+            format!("{key}\n[frobnicate]"),
+            format!("minisig_key = 7\n{key}"),
+            key.replace("minisign_key", "MINISIGN_KEY"),
+        ] {
+            check(&text, Some(PublicKey::OF_NOBODY), "; no load test runs");
+        }
         check("frobnicate = 7", None, "it is ignored");
+        check("frobnicate = [7]", None, "it is ignored");
+        let (_, faults) = Settings::parse(Path::new("canihaz.toml"), "frobnicate = 7\n[loadtest]").expect("it is TOML");
+        let now: Vec<_> = faults.iter().map(|fault| fault.now).collect();
+        assert_eq!(now, ["it is ignored", NOBODY]);
     }
 
     #[test]
