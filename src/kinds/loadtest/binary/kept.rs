@@ -6,7 +6,7 @@
 //! lock holds for one program, and leaves nothing behind.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -23,11 +23,15 @@ use super::sealed::{Draft, Sealed};
 use super::sha256::Sha256;
 use super::signature::{MAX_SIGNATURE, PublicKey};
 use super::{MAX_SIZE, SIGNATURE};
-use crate::trust::{self, Distrust};
+use crate::trust::{self, Contents, Distrust};
 use crate::whole;
 
 /// How long what nobody has used is kept: as long as the archive reaches back unless told otherwise.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The most that is kept, in bytes, beside what was used of late: four of the largest programs.
+const MAX_KEPT: u64 = 4 * MAX_SIZE;
+/// What is no older than that may have been used within a day, and stays, however much that is.
+const OF_LATE: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How old its time stamp gets before it is renewed by a use.
 const RENEWED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The most of a note on a failure, in bytes.
@@ -143,7 +147,7 @@ impl Kept {
 
     fn is_signed(&self, key: &PublicKey, program: &Sealed, patience: &Patience<'_>) -> bool {
         let path = self.path(SIGNATURE);
-        let Ok(bytes) = read(&path, MAX_SIGNATURE) else { return false };
+        let Ok(Contents { bytes, .. }) = trust::read(&path, MAX_SIGNATURE, SystemTime::now()) else { return false };
         let signature = key.signature(&bytes).and_then(|signature| signature.verify(program, patience));
         let is_right = signature.inspect_err(|error| debug!("{}: {error:#}", path.display())).is_ok();
         if is_right && let Ok(file) = File::open(&path) {
@@ -189,8 +193,8 @@ impl Turn<'_> {
 
     /// What is remembered of it, if anything is.
     pub fn note(&self) -> Option<Note> {
-        let bytes = read(&self.kept.path(".failed"), MAX_NOTE).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let contents = trust::read(&self.kept.path(".failed"), MAX_NOTE, SystemTime::now()).ok()?;
+        serde_json::from_slice(&contents.bytes).ok()
     }
 
     /// Remembers that it couldn't be fetched, or that there is nothing to remember.
@@ -227,13 +231,6 @@ fn is_at(file: &File, path: &Path) -> bool {
     here.is_some() && here == there
 }
 
-/// All of a file, at most `most` bytes of it.
-fn read(path: &Path, most: u64) -> Result<Vec<u8>, Distrust> {
-    let mut bytes = Vec::new();
-    trust::open_file(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Says that a file is used, unless that was said not long ago.
 fn renew(file: &File) {
     let now = SystemTime::now();
@@ -243,13 +240,24 @@ fn renew(file: &File) {
     }
 }
 
-/// Removes what nobody has used for long.
+/// Removes what nobody has used for long, and what was used the longest ago where the rest is too much.
 fn prune(folder: &Path) {
     let now = SystemTime::now();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if age(entry.metadata(), now).is_some_and(|age| age > KEPT_FOR) {
-            debug!("{} was not used for long and is removed", entry.path().display());
-            let _ = fs::remove_file(entry.path());
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            let bytes = metadata.len();
+            Some((age(Ok(metadata), now)?, bytes, entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut kept: u64 = 0;
+    for (age, bytes, path) in files {
+        kept = kept.saturating_add(bytes);
+        if age > KEPT_FOR || (kept > MAX_KEPT && age > OF_LATE) {
+            debug!("{} was not used for long and is removed", path.display());
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -336,5 +344,34 @@ mod tests {
         age(&kept[1], 31 * day);
         Kept::of(state.path(), Sha256::of("third")).unwrap();
         assert_eq!(files(state.path()), [Sha256::of("used").to_string()]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_was_used_longest_ago_goes_first() {
+        let state = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let put = |name: &str, days: u32, bytes: u64| {
+            let kept = Kept::of(state.path(), Sha256::of(name)).unwrap();
+            let file = File::create(kept.path("")).unwrap();
+            // A hole, which takes no disk.
+            file.set_len(bytes).unwrap();
+            file.set_modified(SystemTime::now() - days * day).unwrap();
+        };
+        let left = || {
+            drop(Kept::of(state.path(), Sha256::of("another")).unwrap());
+            let files = files(state.path());
+            let names = ["now", "just", "week", "month"];
+            names.into_iter().filter(|name| files.contains(&Sha256::of(name).to_string())).collect::<Vec<_>>()
+        };
+        put("month", 29, MAX_KEPT / 4);
+        put("week", 7, MAX_KEPT / 4);
+        put("just", 1, MAX_KEPT / 4);
+        put("now", 0, MAX_KEPT / 4);
+        assert_eq!(left(), ["now", "just", "week", "month"]);
+        put("now", 0, MAX_KEPT / 4 + 1);
+        assert_eq!(left(), ["now", "just", "week"]);
+        // What is in use is fetched again and again otherwise.
+        put("now", 0, 2 * MAX_KEPT);
+        assert_eq!(left(), ["now", "just"]);
     }
 }
