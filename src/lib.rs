@@ -162,6 +162,9 @@ pub use self::target::{Answer, Failure, Numbered, Outcome, Phases, Reason, Targe
 pub use self::work::Work;
 pub use self::worker::{Config, Worker};
 
+/// How canihaz calls itself, over HTTP.
+pub(crate) const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
+
 /// The examples in README, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -479,17 +479,17 @@ mod tests {
     #[test]
     fn what_cannot_be_read_at_the_moment_waits_and_what_never_will_be_is_set_aside() {
         #[track_caller]
-        fn check(error: io::Error, waits: bool) {
+        fn check(error: &io::Error, waits: bool) {
             let mut setting = setting(10, |_| Ok(()));
-            let end = setting.round.give_up(&setting.label, &error);
+            let end = setting.round.give_up(&setting.label, error);
             assert_eq!((matches!(end, End::Halt), setting.round.trouble.is_some()), (waits, waits), "{error}");
             assert_eq!(setting.round.spool.outputs_waiting("fake").len(), usize::from(waits), "{error}");
         }
         for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO] {
-            check(errno.into(), true);
+            check(&errno.into(), true);
         }
-        check(ErrorKind::InvalidData.into(), false);
-        check(Errno::ELOOP.into(), false);
+        check(&ErrorKind::InvalidData.into(), false);
+        check(&Errno::ELOOP.into(), false);
     }
 
     #[test]

@@ -11,8 +11,7 @@ use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
-/// What we call ourselves.
-const USER_AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
+use crate::AGENT;
 
 /// What becomes of what was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,7 +36,7 @@ pub(super) fn parse_url(text: &str) -> Option<Url> {
 pub(super) fn client(url: &Url) -> Result<Client, Error> {
     Client::builder()
         .tls_backend_preconfigured(tls(url.scheme() == "https")?)
-        .user_agent(USER_AGENT)
+        .user_agent(AGENT)
         .redirect(Policy::none())
         .no_proxy()
         .timeout(None)

@@ -4,8 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use reqwest::{Client, ClientBuilder};
 
-/// What we call ourselves unless told otherwise.
-const USER_AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
+use crate::AGENT;
 
 /// `None` until somebody asks for one, or sets one.
 static CLIENT: RwLock<Option<Client>> = RwLock::new(None);
@@ -61,7 +60,7 @@ pub fn set_client(client: Client) {
 pub fn client_builder() -> ClientBuilder {
     // Fails when there is one: that will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().user_agent(USER_AGENT).no_proxy()
+    Client::builder().user_agent(AGENT).no_proxy()
 }
 
 fn build() -> Client {

@@ -60,8 +60,11 @@ fn reason_of_request(error: &reqwest::Error) -> Reason {
     if error.is_status() {
         return Reason::Status;
     }
+    if error.is_dns() {
+        return Reason::Dns;
+    }
     if error.is_connect() {
-        return chain(error).find_map(reason_of_connect).unwrap_or(Reason::Connect);
+        return if chain(error).any(is_tls) { Reason::Tls } else { Reason::Connect };
     }
     if error.is_body() || error.is_decode() {
         return Reason::Body;
@@ -70,12 +73,8 @@ fn reason_of_request(error: &reqwest::Error) -> Reason {
     if parse { Reason::Protocol } else { Reason::Other }
 }
 
-fn reason_of_connect(error: &(dyn StdError + 'static)) -> Option<Reason> {
-    if error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
-        return Some(Reason::Tls);
-    }
-    // The client keeps its error of a look-up to itself, except for its words.
-    (error.to_string() == "dns error").then_some(Reason::Dns)
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<rustls::Error>() || error.downcast_ref::<io::Error>().is_some_and(is_of_tls)
 }
 
 /// Whether there is an error of TLS in it, at any depth: as a source an I/O error doesn't show what is in it, but the

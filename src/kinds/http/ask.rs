@@ -18,14 +18,13 @@ use super::template::{Columns, Place, Template, Wrong};
 use super::turns::MAX_WEIGHT;
 use super::url::Url;
 use super::values::Value;
+use crate::AGENT;
 use crate::credentials;
 use crate::fault::quote;
 use crate::keys::Keys;
 use crate::kinds::dial::Host;
 use crate::page::Key;
 
-/// How canihaz calls itself.
-pub const AGENT: &str = concat!("canihaz/", env!("CARGO_PKG_VERSION"));
 /// The largest body that is sent, in bytes. It is kept in memory.
 const MAX_BODY: u64 = 64 << 20;
 /// The headers that are one server's business.

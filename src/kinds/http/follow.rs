@@ -429,7 +429,7 @@ mod tests {
         for other in ["http://h:81/b", "https://h/b"] {
             let (url, request) = next(&text, 302, other).unwrap();
             let authority = url.unwrap().authority;
-            let agent = concat!("user-agent: canihaz/", env!("CARGO_PKG_VERSION"));
+            let agent = format!("user-agent: {}", crate::AGENT);
             let host = authority.to_str().unwrap();
             let expect = format!("GET /b HTTP/1.1\r\nhost: {host}\r\n{agent}\r\naccept: text/html\r\n\r\n");
             assert_eq!(request, expect);

@@ -135,7 +135,7 @@ mod tests {
 
     fn shown(request: &Request) -> String {
         let head = String::from_utf8(request.head.clone()).unwrap();
-        head.replace(super::super::ask::AGENT, "us") + std::str::from_utf8(&request.body).unwrap()
+        head.replace(crate::AGENT, "us") + std::str::from_utf8(&request.body).unwrap()
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((request.method(), request.uri().to_string().as_str()), (&Method::POST, "https://host/a/12?b=c"));
         let headers: Vec<_> =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        let agent = super::super::ask::AGENT;
+        let agent = crate::AGENT;
         assert_eq!(headers, [("user-agent", agent), ("x-n", "12"), ("a", "b"), ("content-length", "2")]);
         assert_eq!(filled.body.bytes(), "12");
     }

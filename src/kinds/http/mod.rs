@@ -46,7 +46,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use ask::{AGENT, Ask};
+pub use ask::Ask;
 pub use expect::{Expect, Judge};
 pub use request::{Body, Request};
 pub use rows::Rows;

@@ -223,8 +223,8 @@ mod tests {
     use hyper::header::AUTHORIZATION;
 
     use super::*;
+    use crate::AGENT;
     use crate::keys::Source;
-    use crate::kinds::http::ask::AGENT;
     use crate::kinds::http::template::{Place, Template};
     use crate::kinds::http::url::Url;
 

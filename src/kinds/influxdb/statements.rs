@@ -25,9 +25,9 @@ use url::form_urlencoded::Serializer;
 
 use super::rows::{MAX_WORDS, Rows};
 use super::settings::{Address, Server};
+use crate::AGENT;
 use crate::fault::quote_most;
 use crate::kinds::dial::{self, Host, Way};
-use crate::kinds::http::AGENT;
 
 /// How much of an answer is read, in bytes: what statements like ours are answered with is a line.
 const MAX_ANSWER: u64 = 64 << 10;

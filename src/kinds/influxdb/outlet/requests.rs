@@ -4,8 +4,9 @@ use url::form_urlencoded::Serializer;
 
 use super::fate::Fate;
 use super::{Sent, at};
+use crate::AGENT;
 use crate::kinds::dial::{Sharing, Tally};
-use crate::kinds::http::{AGENT, Body, Http2, Judge, Request, Site, Terms, Url};
+use crate::kinds::http::{Body, Http2, Judge, Request, Site, Terms, Url};
 use crate::kinds::influxdb::settings::{Address, Api, Client, Precision, Server};
 use crate::line_protocol::gzipped;
 use crate::target::{Failure, Reason};

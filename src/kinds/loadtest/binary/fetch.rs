@@ -14,8 +14,8 @@ use tokio::runtime;
 
 use super::location::{Location, shown};
 use super::patience::Patience;
+use crate::AGENT;
 use crate::kinds::dial;
-use crate::kinds::http::AGENT;
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
