@@ -15,7 +15,7 @@ pub const NO_SIZE: i64 = -1;
 /// A request of a journey, and how it went: a line of JSON on a load test's standard output.
 ///
 /// It is written as go-lo's first version wrote it, fields in the same order, and what that wrote is read: an error
-/// that is any JSON, a negative duration (a clock was set back) as 0. Of what is read only `error` may lack, and
+/// that is any JSON (but an empty text, which is none), a negative duration (a clock was set back) as 0. Of what is read only `error` may lack, and
 /// fields that nobody knows are skipped.
 ///
 /// ```
@@ -87,7 +87,8 @@ pub(crate) fn without_credentials(url: &reqwest::Url) -> String {
     url.into()
 }
 
-mod nanoseconds {
+/// A duration in JSON.
+pub(crate) mod nanoseconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
@@ -102,14 +103,15 @@ mod nanoseconds {
     }
 }
 
-mod error {
+/// An error in JSON.
+pub(crate) mod error {
     use serde::{Deserialize, Deserializer};
     use serde_json::Value;
 
     pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<String>, D::Error> {
         Ok(match Value::deserialize(from)? {
             Value::Null => None,
-            Value::String(text) => Some(text),
+            Value::String(text) => Some(text).filter(|text| !text.is_empty()),
             // Go writes the public fields of an error, of which most have none: `{}`.
             other => Some(other.to_string()),
         })
@@ -150,7 +152,7 @@ mod tests {
         });
         check(&format!("{REST},\"error\":null"), |output| output.error.is_none());
         check(&format!("{REST},\"error\":\"EOF\""), |output| output.error.as_deref() == Some("EOF"));
-        check(&format!("{REST},\"error\":\"\""), |output| output.error.as_deref() == Some(""));
+        check(&format!("{REST},\"error\":\"\""), |output| output.error.is_none());
         check(&format!("{REST},\"error\":{{}}"), |output| output.error.as_deref() == Some("{}"));
         check(&format!("{REST},\"error\":{{\"Op\":\"Get\",\"Err\":{{}}}}"), |output| {
             output.error.as_deref() == Some("{\"Op\":\"Get\",\"Err\":{}}")

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::golo::Output;
+use crate::golo::output::{error, nanoseconds};
 
 /// An [`Output`], as far as can be borrowed from its line.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -21,9 +21,9 @@ pub struct Printed<'a> {
     pub status: u16,
     pub size: i64,
     pub timestamp: DateTime<Utc>,
-    #[serde(deserialize_with = "nanoseconds")]
+    #[serde(deserialize_with = "nanoseconds::deserialize")]
     pub duration: Duration,
-    #[serde(default, deserialize_with = "error")]
+    #[serde(default, deserialize_with = "error::deserialize")]
     pub error: Option<String>,
 }
 
@@ -75,20 +75,6 @@ impl<'a> From<&'a Output> for Printed<'a> {
             error: output.error.clone(),
         }
     }
-}
-
-fn nanoseconds<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
-    // A clock that was set back made go-lo write negative ones.
-    i64::deserialize(from).map(|ns| Duration::from_nanos(u64::try_from(ns).unwrap_or(0)))
-}
-
-/// What an error says, if it says anything. Go writes those as objects that know no better.
-fn error<'a, D: Deserializer<'a>>(from: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(from)? {
-        Value::Null => None,
-        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
-        other => Some(other.to_string()),
-    })
 }
 
 #[cfg(test)]
