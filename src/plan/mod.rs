@@ -69,6 +69,8 @@ pub struct Reader<'a> {
     pub interval: Duration,
     /// The tests that are running, with the file each is in: of two lines with one name, theirs stands.
     pub running: &'a BTreeMap<String, PathBuf>,
+    /// Which of them has which port, where only one test can have it: it keeps that.
+    pub ports: &'a BTreeMap<Address, String>,
 }
 
 impl Test {
@@ -111,8 +113,8 @@ impl Plan {
         let mut ports: BTreeMap<Address, String> = BTreeMap::new();
         let lines = plan.read_lines(reader);
         let mut lines = plan.unique(lines, reader.running);
-        // Who runs already keeps what it has.
-        lines.sort_by_key(|(_, _, line)| !reader.running.contains_key(&line.name));
+        // Who has a port comes before others that want it.
+        lines.sort_by_key(|(_, _, line)| !reader.ports.values().any(|holder| *holder == line.name));
         for (file, number, line) in lines {
             let place = |column| Some((number, line.columns[column]));
             let fault =
