@@ -324,3 +324,35 @@ fn known(what: &str, name: &str, known: &[String]) -> String {
         None => format!("the known {what}s are {}", known.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_the_first_tests_or_that_of_the_one_that_has_it() {
+        let etc = tempfile::tempdir().unwrap();
+        for folder in [TESTS, TYPES] {
+            fs::create_dir(etc.path().join(folder)).unwrap();
+        }
+        let of_type = |port| format!("kind = \"loadtest\"\nbinary = \"/bin/true\"\nrpc_addr = \"127.0.0.1:{port}\"\n");
+        fs::write(etc.path().join("types.d/golo.toml"), of_type(9999)).unwrap();
+        fs::write(etc.path().join("types.d/other.toml"), of_type(9998)).unwrap();
+        fs::write(etc.path().join("tests.d/all.conf"), "a|golo|1|log\nb|golo|1|log\nc|other|1|log\n").unwrap();
+        let address = Address::parse("127.0.0.1:9999").unwrap();
+        for (holder, expect, fallen) in [(None, ["a", "c"], "b"), (Some("b"), ["b", "c"], "a")] {
+            let ports = holder.map(|holder: &str| (address.clone(), holder.to_owned())).into_iter().collect();
+            let (now, interval) = (SystemTime::now(), Duration::from_secs(10));
+            let reader = Reader { etc: etc.path(), now, interval, running: &BTreeMap::new(), ports: &ports };
+            let plan = Plan::read(reader, &[]);
+            assert_eq!(plan.tests.keys().collect::<Vec<_>>(), expect, "{:?}", plan.faults);
+            let [fault] = plan.faults.as_slice() else { panic!("{:?}", plan.faults) };
+            let line = if fallen == "a" { 1 } else { 2 };
+            assert_eq!(fault.at, Some((line, 3)));
+            let expect = format!("127.0.0.1:9999 is the `rpc_addr` of test \"{}\", too", expect[0]);
+            assert_eq!(fault.seen, expect);
+        }
+    }
+}
