@@ -17,6 +17,10 @@ use super::address::Address;
 use super::line::{self, Line};
 use super::trouble::Trouble;
 
+/// The most connections that are opened at once; the next follows when one is open. What listens keeps only so many
+/// waiting until it accepts them, and the others are refused.
+pub const MAX_OPENING: usize = 16;
+
 /// The connections. They end when this is dropped.
 #[derive(Debug)]
 pub struct Lines(Rc<All>);
@@ -96,9 +100,9 @@ impl All {
         None
     }
 
-    /// Opens as many connections as those that wait need beside those that are being opened.
+    /// Opens as many connections as those that wait need beside those that are being opened, as far as it may at once.
     fn open_enough(self: &Rc<Self>) {
-        let needed = |waiting: usize| waiting.div_ceil(self.limit.get().max(1));
+        let needed = |waiting: usize| waiting.div_ceil(self.limit.get().max(1)).min(MAX_OPENING);
         if needed(self.waiting.borrow().len()) <= self.opening.get() {
             return;
         }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use hyper::HeaderMap;
+use nix::sys::socket::{Backlog, listen};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -19,6 +20,7 @@ use super::*;
 use crate::golo::ResponseTag;
 use crate::kinds::loadtest::rpc::answers;
 use crate::kinds::loadtest::rpc::grpc::MAX_ANSWER;
+use crate::kinds::loadtest::rpc::lines::MAX_OPENING;
 
 /// Any stream, as what serves has no use for its type.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -676,6 +678,28 @@ fn places_that_a_program_has_not_freed_yet_cost_no_call() {
     check(10, 10, 1, 1);
     check(10, 10, 1, 10);
     check(10, 10, 3, 35);
+}
+
+#[test]
+fn more_connections_are_opened_than_a_listener_keeps_waiting() {
+    on_an_engine_thread(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (listener, address) = Listener::unix(&folder.path().join("s"));
+        let Listener::Unix(socket) = &listener else { unreachable!() };
+        listen(socket, Backlog::new(i32::try_from(MAX_OPENING).unwrap()).unwrap()).unwrap();
+        let seen = Rc::<Seen>::default();
+        let serving = listener.serve(1, &seen, async |call: Call| call.answer(&Response::default()));
+        let caller = Rc::new(Caller::new(address, "job"));
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let caller = Rc::clone(&caller);
+            calls.spawn_local(async move { caller.trigger().await });
+        }
+        while let Some(answer) = calls.join_next().await {
+            answer.unwrap().unwrap();
+        }
+        serving.abort();
+    });
 }
 
 #[test]
