@@ -1,0 +1,183 @@
+//! Journeys and requests, to the hit, and how long they took.
+
+use std::time::Duration;
+
+use super::{arrived, built, end, expect_counted, expect_processes, load_test, odd, routes, run, sandbox};
+use crate::parts::clock::Clock;
+use crate::parts::load_test::python_example;
+use crate::parts::nginx::Nginx;
+use crate::parts::processes::is_over;
+use crate::parts::results::Results;
+use crate::parts::sandbox::Sandbox;
+use crate::parts::target::{Answer, Target};
+
+/// How long the slow backend takes.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Writes a type that runs a script in Python, as a file whose first line says with what.
+fn python(sandbox: &Sandbox, name: &str, script: &str, url: &str, more: &str) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let command = python_example(script);
+    let text = std::fs::read_to_string(command.get_args().next().unwrap()).unwrap();
+    let program = sandbox.path(script);
+    std::fs::write(&program, format!("#!{}\n{text}", command.get_program().display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    load_test(sandbox, name, &program, &[url], more);
+}
+
+/// Runs the type `front` against nginx, and expects that what arrived is what was counted.
+#[track_caller]
+fn is_counted_at(nginx: &Nginx, sandbox: &Sandbox) {
+    sandbox.test("a|front|240|out");
+    let (results, ended) = run(sandbox, 54.0, 0.0);
+    ended.expect_silence();
+    let ok = expect_counted(&results, "a", 240, nginx);
+    assert!(ok > 40, "{results}");
+    assert_eq!(results.total("a", "failed"), 0, "{results}");
+    assert_eq!((results.work("a", "request_errors"), results.work("a", "restarts")), (0, 0), "{results}");
+}
+
+/// The median of `field` of the test `a`, in seconds.
+#[track_caller]
+fn median(results: &Results, field: &str) -> f64 {
+    let [summary] = results.of("a")[..] else { panic!("one interval\n{results}") };
+    let median = match field {
+        "routes" => &summary["routes"].as_object().unwrap().values().next().unwrap()["duration"]["p50"],
+        field => &summary[field]["p50"],
+    };
+    median.as_f64().unwrap()
+}
+
+#[test]
+fn the_example_in_rust_is_counted_to_the_hit() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    load_test(&sandbox, "front", &built("magnum_api"), &[&nginx.url("/shop/4711?q=1")], "overtime = 4\n");
+    is_counted_at(&nginx, &sandbox);
+}
+
+#[test]
+fn the_example_in_python_is_counted_to_the_hit() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    python(&sandbox, "front", "magnum_api.py", &nginx.url("/shop/4711?q=1"), "overtime = 4\n");
+    is_counted_at(&nginx, &sandbox);
+}
+
+#[test]
+fn each_step_of_a_journey_is_a_route_and_no_id_is_in_a_summary() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    odd(&sandbox, "front", &nginx.url(""), "steps=3", "overtime = 4\n");
+    is_counted_at(&nginx, &sandbox);
+    let names: Vec<_> = routes(&sandbox.results(), "a").into_keys().collect();
+    assert_eq!(names, ["/a/:id", "/b/:id", "/c/:id"]);
+    let told = std::fs::read_to_string(sandbox.path("out.jsonl")).unwrap();
+    for hit in nginx.hits() {
+        let id = hit.uri.split(['/', '?']).nth(2).unwrap();
+        assert!(id.len() == 36 && !told.contains(id), "{id}");
+    }
+}
+
+#[test]
+fn medians_are_those_of_a_backend_that_takes_200_ms() {
+    let backend = Target::start(Answer::ok(SLOW));
+    let location = format!("location /slow/ {{ proxy_pass {}; }}", backend.url("/"));
+    for script in [false, true] {
+        let (nginx, sandbox) = (Nginx::with(&location), sandbox());
+        match script {
+            false => load_test(&sandbox, "front", &built("magnum_api"), &[&nginx.url("/slow/1")], "overtime = 10\n"),
+            true => python(&sandbox, "front", "magnum_api.py", &nginx.url("/slow/1"), "overtime = 10\n"),
+        }
+        sandbox.test("a|front|120|out");
+        let (results, ended) = run(&sandbox, 55.0, 1.0);
+        ended.expect_silence();
+        assert!(expect_counted(&results, "a", 120, &nginx) > 20, "{results}");
+        let expected = SLOW.as_secs_f64();
+        for field in ["routes", "service", "response"] {
+            let median = median(&results, field);
+            let most = expected * 1.01 + 0.001;
+            // What a thread sleeps is never less; three digits are kept.
+            assert!((expected * 0.999..=most).contains(&median), "{field}: {median}");
+        }
+    }
+}
+
+#[test]
+fn two_hundred_journeys_a_second_through_one_program_are_all_counted() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    load_test(&sandbox, "front", &built("magnum_api"), &[&nginx.url("/shop/1")], "overtime = 100\n");
+    // Ten times as much, once there are but seconds left.
+    sandbox.test("a|front|20/s|out");
+    let clock = Clock::at(54.0);
+    let begun = sandbox.start(&clock);
+    let [program] = expect_processes(&sandbox, 1)[..] else { unreachable!() };
+    let (results, ended) = end(&sandbox, begun, &clock, 1.0);
+    ended.expect_silence();
+    let ok = expect_counted(&results, "a", 1200, &nginx);
+    assert!(ok > 500, "{results}");
+    assert_eq!(results.total("a", "failed"), 0, "{results}");
+    assert!(is_over(program));
+}
+
+#[test]
+fn two_load_tests_at_once_are_two_programs() {
+    let (one, other, sandbox) = (Nginx::start(), Nginx::start(), sandbox());
+    odd(&sandbox, "one", &one.url(""), "steps=2", "");
+    odd(&sandbox, "other", &other.url(""), "", "");
+    sandbox.test("a|one|120|out");
+    sandbox.test("b|other|240|out");
+    let clock = Clock::at(54.0);
+    let begun = sandbox.start(&clock);
+    expect_processes(&sandbox, 2);
+    let (results, ended) = end(&sandbox, begun, &clock, 0.0);
+    ended.expect_silence();
+    for (test, planned, nginx) in [("a", 120, &one), ("b", 240, &other)] {
+        assert!(expect_counted(&results, test, planned, nginx) > 20, "{results}");
+    }
+}
+
+#[test]
+fn two_tests_of_one_type_are_two_programs() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    odd(&sandbox, "front", &nginx.url(""), "", "");
+    for test in ["a", "b"] {
+        sandbox.test(&format!("{test}|front|120|out"));
+    }
+    let clock = Clock::at(54.0);
+    let begun = sandbox.start(&clock);
+    expect_processes(&sandbox, 2);
+    let (results, ended) = end(&sandbox, begun, &clock, 0.0);
+    ended.expect_silence();
+    let counts = ["a", "b"].map(|test| {
+        results.expect_planned(test, 120);
+        let ok = results.total(test, "ok");
+        assert_eq!(results.work(test, "requests"), ok, "{results}");
+        assert!(ok > 20, "{results}");
+        ok
+    });
+    assert_eq!(arrived(&nginx).values().sum::<u64>(), counts.iter().sum::<u64>());
+}
+
+#[test]
+fn journeys_that_fail_or_panic_are_failed_hits_and_their_requests_count() {
+    let (nginx, sandbox) = (Nginx::start(), sandbox());
+    odd(&sandbox, "panics", &nginx.url("/p"), "panic_at=3", "");
+    odd(&sandbox, "fails", &nginx.url("/f"), "fail_at=2", "");
+    odd(&sandbox, "refused", &nginx.url("/500?"), "", "");
+    for (test, of_type) in [("a", "panics"), ("b", "fails"), ("c", "refused")] {
+        sandbox.test(&format!("{test}|{of_type}|120|out"));
+    }
+    let (results, ended) = run(&sandbox, 54.0, 0.0);
+    ended.expect_code(0);
+    for (test, reason, each) in [("a", "panic", 3), ("b", "other", 2), ("c", "status", 1)] {
+        results.expect_planned(test, 120);
+        let [ok, failed] = ["ok", "failed"].map(|count| results.total(test, count));
+        assert!(ok + failed > 20, "{results}");
+        assert_eq!(failed, (ok + failed) / each, "{results}");
+        assert_eq!(results.failures(test, reason), failed, "{results}");
+        assert_eq!(results.work(test, "requests"), ok + failed, "{results}");
+        assert_eq!(results.work(test, "restarts"), 0, "{results}");
+    }
+    let requests: u64 = ["a", "b", "c"].iter().map(|test| results.work(test, "requests")).sum();
+    assert_eq!(nginx.hits().len() as u64, requests);
+    assert!(ended.stderr.contains("it was told to"), "{}", ended.stderr);
+}
