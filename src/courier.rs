@@ -4,6 +4,9 @@
 //! reads what is in the spool, merges intervals to the length the destination
 //! wants, and sends. What is taken is removed; what isn't stays for the next
 //! round or the next run. A destination that hangs holds up its courier alone.
+//! A collector gets requests as they were, and nothing is merged.
+
+mod collect;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,11 +17,11 @@ use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
 
-use crate::destinations::{Occasion, Post, Refusal};
+use crate::destinations::{Occasion, Post, Refusal, Takes};
 use crate::label::{Label, complete};
 use crate::minute;
 use crate::places::Places;
-use crate::spool::Spool;
+use crate::spool::{Outputs, Spool};
 use crate::summary::{Measured, Summary};
 
 /// The most summaries that are sent in one batch, unless one (merged) interval has more: each takes some 100 KiB of
@@ -31,6 +34,8 @@ enum Errand {
     Change(Post),
     /// An interval that could not be spooled.
     Carry(Label, Arc<Vec<Summary>>),
+    /// The requests of an interval, for a collector, that could not be spooled.
+    CarryOutputs(Label, Vec<u8>),
     /// Deliver what there is, until then.
     Round(Instant),
     /// Deliver what there is, until then, and end.
@@ -53,6 +58,9 @@ struct Round {
     /// The run it belongs to, as its claim is named.
     run: String,
     carried: BTreeMap<Label, Arc<Vec<Summary>>>,
+    carried_outputs: BTreeMap<Label, Outputs>,
+    /// How many requests a collector gets at once.
+    size: collect::Size,
     trouble: Option<String>,
 }
 
@@ -83,6 +91,8 @@ impl Courier {
             run: run.to_owned(),
             post,
             carried: BTreeMap::new(),
+            carried_outputs: BTreeMap::new(),
+            size: collect::Size::default(),
             trouble: None,
         };
         thread::Builder::new().name("courier".into()).spawn(move || {
@@ -105,6 +115,11 @@ impl Courier {
         self.tell(Errand::Carry(label, summaries));
     }
 
+    /// Hands over the requests of an interval, as lines, that could not be spooled.
+    pub fn carry_outputs(&self, label: Label, lines: Vec<u8>) {
+        self.tell(Errand::CarryOutputs(label, lines));
+    }
+
     /// Has what there is delivered, until `until` at the latest.
     pub fn round(&self, until: Instant) {
         self.tell(Errand::Round(until));
@@ -125,8 +140,9 @@ impl Round {
     fn serve(&mut self, errands: &Receiver<Errand>) {
         while let Ok(errand) = errands.recv() {
             match errand {
-                Errand::Change(post) => self.post = post,
+                Errand::Change(post) => (self.post, self.size) = (post, collect::Size::default()),
                 Errand::Carry(label, summaries) => _ = self.carried.insert(label, summaries),
+                Errand::CarryOutputs(label, lines) => self.carry_outputs(label, lines),
                 Errand::Round(until) => self.deliver(until),
                 Errand::Last(until) => {
                     self.deliver(until);
@@ -147,16 +163,27 @@ impl Round {
                 // Our own lines are nobody else's to show; the rest is shared with other runs.
                 Ok(None) if self.post.destination.is_personal() => None,
                 Ok(None) => return,
-                Err(_) if !self.carried.is_empty() => None,
+                Err(_) if !self.carried.is_empty() || !self.carried_outputs.is_empty() => None,
                 Err(error) => return self.trouble = Some(format!("its spool cannot be used ({error})")),
             };
             let is_locked = lock.is_some();
-            let end = self.deliver_all(is_locked, until);
+            let end = match self.post.destination.takes() {
+                Takes::Summaries => self.deliver_all(is_locked, until),
+                Takes::Outputs => self.collect_all(is_locked, until),
+            };
             drop(lock);
             // Who wanted the lock meanwhile has left its files to us.
-            if matches!(end, End::Halt) || !is_locked || self.ready(true).is_empty() {
+            if matches!(end, End::Halt) || !is_locked || self.is_idle() {
                 return;
             }
+        }
+    }
+
+    /// Whether nothing can be sent at the moment.
+    fn is_idle(&self) -> bool {
+        match self.post.destination.takes() {
+            Takes::Summaries => self.ready(true).is_empty(),
+            Takes::Outputs => self.collectable(true).is_empty(),
         }
     }
 
@@ -360,7 +387,16 @@ mod tests {
         let destination = Box::new(Fake { given: Arc::clone(&given), answer });
         let every = every.map(Duration::from_secs);
         let post = Post { name: "fake".into(), every, text: String::new(), destination };
-        let round = Round { post, spool, places, run: "M.9".into(), carried: BTreeMap::new(), trouble: None };
+        let round = Round {
+            post,
+            spool,
+            places,
+            run: "M.9".into(),
+            carried: BTreeMap::new(),
+            carried_outputs: BTreeMap::new(),
+            size: collect::Size::default(),
+            trouble: None,
+        };
         Setting { round, given, _state: state }
     }
 

@@ -184,8 +184,9 @@ impl Run {
         let (kept, behind) = (events.clone(), Arc::clone(&backstage));
         let mut is_told = false;
         let before = move |label: &Label, summaries: &mut Vec<Summary>| {
-            behind.collect(label, summaries);
+            let collected = behind.collect(label, summaries);
             file(&behind, label, summaries, &mut is_told);
+            collected
         };
         let keeper =
             Keeper::start(&places.state, &settings, before, move |interval| _ = kept.send(Event::Kept(interval)))?;
@@ -310,9 +311,10 @@ impl Run {
             file: test.file.clone(),
             of_type: of_type.clone(),
             frequency,
-            destinations: test.line.destinations.clone(),
+            destinations: test.destinations(),
             active: true,
         };
+        self.backstage.collect_for(&test.line.name, &test.collectors);
         let before = self.tests.insert(name.clone(), known);
         if before.as_ref().is_some_and(|b| b.active && b.frequency == frequency && b.of_type == *of_type) {
             return;
@@ -464,6 +466,11 @@ impl Run {
             && std::mem::take(&mut self.writable)
         {
             ready::unwritable(&self.places, &error);
+        }
+        for (collector, lines) in kept.unspooled {
+            if let Some(courier) = self.couriers.get(&collector) {
+                courier.carry_outputs(kept.label.clone(), lines);
+            }
         }
         if !kept.spooled {
             let summaries = Arc::new(kept.summaries);

@@ -11,6 +11,11 @@
 //! spool/carbon/rejected/        never to be taken, each with its reason beside it
 //! spool/carbon/lock             held by the one run that delivers
 //! ```
+//!
+//! What collectors get, the requests themselves, is in files of their own, which
+//! nobody else reads.
+
+mod outputs;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +29,8 @@ use nix::fcntl::OFlag;
 use crate::label::Label;
 use crate::summary::Summary;
 use crate::whole;
+
+pub use outputs::{Collected, Outputs, by_collector};
 
 const INTERVALS: &str = "intervals";
 const NEW: &str = "new";
@@ -86,12 +93,14 @@ impl Spool {
                 None => {}
             }
         }
+        self.clear_outputs(is_alive);
     }
 
     /// The destinations that something was left for.
     pub fn destinations(&self) -> Vec<String> {
         let mut destinations = names(&self.root);
-        destinations.retain(|name| name != INTERVALS && !self.waiting(name).is_empty());
+        let is_waited_for = |name: &str| !self.waiting(name).is_empty() || !self.outputs_waiting(name).is_empty();
+        destinations.retain(|name| name != INTERVALS && is_waited_for(name));
         destinations
     }
 
@@ -158,13 +167,23 @@ impl Spool {
         self.files().iter().map(|file| file.bytes).sum()
     }
 
-    /// Removes the oldest until the spool holds at most `max` bytes; how many intervals went, counted for each destination.
+    /// Removes the oldest until the spool holds at most `max` bytes, the requests of collectors first: there are many,
+    /// and summaries tell of them; how many intervals went, counted for each destination.
     pub fn trim(&self, max: u64) -> u64 {
+        self.drop_oldest(max, |_| true)
+    }
+
+    /// The same, but only requests of collectors go.
+    pub fn trim_outputs(&self, max: u64) -> u64 {
+        self.drop_oldest(max, Stored::is_outputs)
+    }
+
+    fn drop_oldest(&self, max: u64, may_go: impl Fn(&Stored) -> bool) -> u64 {
         let mut files = self.files();
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.sort_by(|a, b| (!a.is_outputs(), &a.name).cmp(&(!b.is_outputs(), &b.name)));
         let mut size: u64 = files.iter().map(|file| file.bytes).sum();
         let mut dropped = 0;
-        for file in files {
+        for file in files.into_iter().filter(may_go) {
             if size <= max {
                 break;
             }
@@ -217,6 +236,13 @@ struct Stored {
     name: String,
     path: PathBuf,
     bytes: u64,
+}
+
+impl Stored {
+    /// Whether it has to do with requests of a collector.
+    fn is_outputs(&self) -> bool {
+        self.name.contains(outputs::OUTPUTS)
+    }
 }
 
 /// Summaries as they stand in a file.

@@ -6,6 +6,7 @@
 
 mod address;
 mod client;
+mod collector;
 mod datagrams;
 mod dotted;
 mod file;
@@ -48,6 +49,46 @@ pub trait Destination: Send {
     fn is_personal(&self) -> bool {
         false
     }
+
+    /// What it takes; the other it is never brought.
+    fn takes(&self) -> Takes {
+        Takes::Summaries
+    }
+
+    /// Sends the requests of hits themselves, each an Output as JSON, in the order they were printed in; `Ok` when all
+    /// of them were taken. Waits are bounded as those of [`deliver`](Self::deliver).
+    ///
+    /// # Errors
+    /// Why they were not taken, and what would be.
+    fn collect(&mut self, _: &[&[u8]], _: Occasion) -> Result<(), Declined> {
+        Err(Declined::Final(anyhow::anyhow!("it takes summaries")))
+    }
+}
+
+/// What a destination takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Takes {
+    /// What tests did, and the runner.
+    Summaries,
+    /// The requests of hits, each for itself, where hits have some that are known.
+    Outputs,
+}
+
+/// Why requests were not taken.
+#[derive(Debug, Error)]
+pub enum Declined {
+    /// They are worth another try, later or in the next run.
+    #[error("{0:#}")]
+    Retry(anyhow::Error),
+    /// They are too many at once, or one is too large.
+    #[error("{0:#}")]
+    TooMuch(anyhow::Error),
+    /// One of them, or more, will never be taken; the others may.
+    #[error("{0:#}")]
+    Faulty(anyhow::Error),
+    /// None of them will ever be taken, whatever they are.
+    #[error("{0:#}")]
+    Final(anyhow::Error),
 }
 
 /// When a batch is delivered, and how long that may take.
@@ -107,6 +148,7 @@ const KINDS: &[(&str, Read, Option<Duration>)] = &[
     ("graphite", graphite::read, Some(Duration::from_secs(60))),
     ("http", http::read, None),
     ("influxdb", influxdb::read, None),
+    ("collector", collector::read, None),
 ];
 
 /// The destinations that need no file, at their customary local ports.
@@ -214,7 +256,7 @@ mod tests {
         check(
             "kind = \"my-secret-thing\"",
             &[
-                "x.toml:1:8: \"kind\" can't be this string: the known ones are log, file, udp, statsd, graphite, http, influxdb; NOW",
+                "x.toml:1:8: \"kind\" can't be this string: the known ones are log, file, udp, statsd, graphite, http, influxdb, collector; NOW",
             ],
         );
         check(

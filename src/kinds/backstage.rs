@@ -13,6 +13,7 @@ use super::loadtest::{Keep, PublicKey};
 use super::{Kind, Type, influxdb, loadtest};
 use crate::label::Label;
 use crate::ranges::Ranges;
+use crate::spool::Collected;
 use crate::summary::Summary;
 
 /// What was got ready for the hits of a test.
@@ -102,10 +103,15 @@ impl Backstage {
         }
     }
 
-    /// Adds what is known of the hits in an interval by others than the hits. With the last interval all that was started
-    /// is ended.
-    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) {
-        self.loadtests.collect(label, summaries);
+    /// From now on the requests of a test's hits are for these collectors; without one they needn't be kept.
+    pub fn collect_for(&self, test: &str, collectors: &[String]) {
+        self.loadtests.collect_for(test, collectors);
+    }
+
+    /// Adds to an interval, which is about to be told, what others know of its hits; gives back the requests in it that are
+    /// for collectors. With the last interval all that was started is ended. On the keeper's thread.
+    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) -> Vec<Collected> {
+        self.loadtests.collect(label, summaries)
     }
 
     /// Files which work is done, by loan. To be called before it is told to anybody, so that what a killed run has told

@@ -110,12 +110,15 @@ mod tests {
     #[test]
     fn an_error_is_told_with_its_sources() {
         #[track_caller]
-        fn check(error: Layer, expect: &str) {
-            assert_eq!(words(&error), expect);
+        fn check(error: &Layer, expect: &str) {
+            assert_eq!(words(error), expect);
         }
-        check(Layer("alone", None), "alone");
-        check(Layer("above", Some(Layer("below", Some("at the bottom".into())).into())), "above: below: at the bottom");
-        check(Layer("above: below", Some("below".into())), "above: below");
+        check(&Layer("alone", None), "alone");
+        check(
+            &Layer("above", Some(Layer("below", Some("at the bottom".into())).into())),
+            "above: below: at the bottom",
+        );
+        check(&Layer("above: below", Some("below".into())), "above: below");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 pub use line::{Frequency, Line, MAX_FREQUENCY, Wrong};
 
-use crate::destinations::{self, Post};
+use crate::destinations::{self, Post, Takes};
 use crate::fault::{Fault, nearest, quote};
 use crate::kinds::loadtest::Address;
 use crate::kinds::{self, Type};
@@ -35,6 +35,8 @@ pub struct Test {
     pub line: Line,
     /// What its type says, in each part.
     pub of_type: Vec<Type>,
+    /// Those of its destinations that take the requests of its hits in place of summaries.
+    pub collectors: Vec<String>,
     /// The file its line is in.
     pub file: PathBuf,
 }
@@ -70,6 +72,12 @@ pub struct Reader<'a> {
 }
 
 impl Test {
+    /// The destinations that take summaries of it.
+    pub fn destinations(&self) -> Vec<String> {
+        let destinations = self.line.destinations.iter().filter(|name| !self.collectors.contains(name));
+        destinations.cloned().collect()
+    }
+
     /// What is hit and measured: each part by its own name, with its hits a minute.
     pub fn parts(&self) -> impl Iterator<Item = (String, &Type, u64)> {
         let frequency = self.line.frequency.per_minute();
@@ -118,10 +126,13 @@ impl Plan {
                     continue;
                 }
             };
-            let mut sound = true;
+            let (mut sound, mut collectors) = (true, Vec::new());
             for name in &line.destinations {
                 match posts.get(name) {
-                    Found::Sound(_) => {}
+                    Found::Sound(post) => match post.destination.takes() {
+                        Takes::Summaries => {}
+                        Takes::Outputs => collectors.push(name.clone()),
+                    },
                     Found::Faulty => sound = false,
                     Found::Unknown(right) => {
                         sound = false;
@@ -139,7 +150,7 @@ impl Plan {
                 }
             }
             if sound {
-                plan.tests.insert(line.name.clone(), Test { line, of_type, file });
+                plan.tests.insert(line.name.clone(), Test { line, of_type, collectors, file });
             }
         }
         for name in more_types {

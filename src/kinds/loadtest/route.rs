@@ -498,6 +498,7 @@ mod tests {
         check("7.json", ":id.json");
         check("48.1374", "48.:id");
         check("c276c8c7-6fec-5aa9-b6bd-4de12a49a9bb.png", ":id.png");
+        check("abcdefab-cdef-abcd-efab-cdefabcdef12.png", ":id.png");
         check("main.3f2a9b1c.js", "main.:id.js");
         check("order-12345", "order-:id");
         check("id=17", "id=17");

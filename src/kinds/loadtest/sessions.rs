@@ -16,6 +16,7 @@ use super::session::{Order, Session, lock};
 use super::settings::Settings;
 use super::supervisor;
 use crate::label::Label;
+use crate::spool::Collected;
 use crate::summary::{Measured, Summary};
 use crate::work::Work;
 
@@ -29,6 +30,8 @@ pub struct Sessions {
     /// All that there were; the last one of a test is the one that is run now.
     all: Mutex<Vec<Arc<Session>>>,
     next: AtomicU32,
+    /// By test, the collectors that its requests are for.
+    collectors: Mutex<BTreeMap<String, Vec<String>>>,
     is_stopped: AtomicBool,
 }
 
@@ -61,7 +64,7 @@ impl Sessions {
         let places = Places::new(state, run);
         let house = House { state: state.to_owned(), run: run.to_owned(), keep, places, key };
         let (all, next) = (Mutex::default(), AtomicU32::new(1));
-        Self { house: Arc::new(house), all, next, is_stopped: AtomicBool::new(false) }
+        Self { house: Arc::new(house), all, next, collectors: Mutex::default(), is_stopped: AtomicBool::new(false) }
     }
 
     /// Starts the load test of a test, and waits until it answers; one that runs so already is that.
@@ -93,6 +96,7 @@ impl Sessions {
             None => self.house.places.socket(self.next.fetch_add(1, Ordering::Relaxed)),
         };
         let (session, inbox) = Session::new(test, type_name, settings, address);
+        session.intake().wants_outputs(lock(&self.collectors).contains_key(test));
         if self.is_stopped.load(Ordering::Relaxed) {
             session.order_to(Order::End);
         }
@@ -108,18 +112,30 @@ impl Sessions {
         others.filter(|other| other.test == test).for_each(|other| other.order_to(Order::Retire));
     }
 
+    /// From now on the requests of a test are for these collectors; without one they aren't kept.
+    pub fn collect_for(&self, test: &str, collectors: &[String]) {
+        let all = lock(&self.all);
+        let of_test = all.iter().filter(|session| session.test == test);
+        of_test.for_each(|session| session.intake().wants_outputs(!collectors.is_empty()));
+        match collectors {
+            [] => _ = lock(&self.collectors).remove(test),
+            some => _ = lock(&self.collectors).insert(test.to_owned(), some.to_vec()),
+        }
+    }
+
     /// Ends all of them, and starts no other.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         lock(&self.all).iter().for_each(|session| session.order_to(Order::End));
     }
 
-    /// Adds what load tests have said since the last time to the summaries of their tests. With the last interval they are
-    /// ended, and what they say until then is in it.
-    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) {
+    /// Adds what load tests have said since the last time to the summaries of their tests; gives back the requests that are
+    /// for collectors. With the last interval they are ended, and what they say until then is in it.
+    pub fn collect(&self, label: &Label, summaries: &mut [Summary]) -> Vec<Collected> {
         if label.last {
             self.end();
         }
+        let mut collected = Vec::new();
         for session in lock(&self.all).iter() {
             let summary = summaries.iter_mut().find(|summary| summary.test == session.test);
             let Some(Measured::Test(tally)) = summary.map(|summary| &mut summary.measured) else { continue };
@@ -130,10 +146,14 @@ impl Sessions {
             let work = tally.work.get_or_insert_default();
             taken.work.iter().for_each(|taken| work.merge(taken));
             work.merge(&Work::of([("restarts", session.take_restarts())]));
+            if let Some(collectors) = lock(&self.collectors).get(&session.test).filter(|_| !taken.outputs.is_empty()) {
+                collected.push(Collected { collectors: collectors.clone(), outputs: taken.outputs });
+            }
         }
         if label.last {
             self.keep_journeys();
         }
+        collected
     }
 
     /// Keeps the slowest journeys of the minute.

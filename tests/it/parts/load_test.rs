@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -87,7 +88,7 @@ struct Lines {
 impl LoadTest {
     /// Starts it with a socket of its own, and waits until it listens.
     #[track_caller]
-    pub fn start(command: Command) -> Self {
+    pub fn start(command: &Command) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("socket");
         Self::start_at(command, Address::Unix(path), folder, true)
@@ -95,7 +96,7 @@ impl LoadTest {
 
     /// The same, and nobody reads its standard output: a write finds a broken pipe.
     #[track_caller]
-    pub fn start_unheard(command: Command) -> Self {
+    pub fn start_unheard(command: &Command) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("socket");
         Self::start_at(command, Address::Unix(path), folder, false)
@@ -103,14 +104,14 @@ impl LoadTest {
 
     /// The same on a port.
     #[track_caller]
-    pub fn start_on_tcp(command: Command) -> Self {
+    pub fn start_on_tcp(command: &Command) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         Self::start_at(command, Address::Tcp(free_tcp_port()), folder, true)
     }
 
     #[track_caller]
-    fn start_at(command: Command, address: Address, folder: TempDir, is_heard: bool) -> Self {
-        let mut load_test = Self::spawn(&command, address, folder);
+    fn start_at(command: &Command, address: Address, folder: TempDir, is_heard: bool) -> Self {
+        let mut load_test = Self::spawn(command, address, folder);
         let stdout = load_test.child.stdout.take();
         load_test.stdout = stdout.filter(|_| is_heard).map(Lines::of);
 
@@ -134,21 +135,13 @@ impl LoadTest {
 
     /// Calls it over a connection of its own.
     pub async fn caller(&self) -> Caller {
-        let sender = match &self.address {
+        let channel = match &self.address {
             Address::Tcp(port) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port)).await.expect("it listens");
-                let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-                tokio::spawn(connection);
-                sender
+                Channel::over(TcpStream::connect(("127.0.0.1", *port)).await.expect("it listens")).await
             }
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.expect("it listens");
-                let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-                tokio::spawn(connection);
-                sender
-            }
+            Address::Unix(path) => Channel::over(UnixStream::connect(path).await.expect("it listens")).await,
         };
-        JobClient::with_origin(Channel(sender), http::Uri::from_static("http://load-test"))
+        JobClient::with_origin(channel, http::Uri::from_static("http://load-test"))
     }
 
     /// The lines on its standard output so far.
@@ -256,6 +249,15 @@ impl Lines {
     fn all(self) -> Vec<String> {
         self.reader.join().expect("all lines are text");
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Channel {
+    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.expect("it speaks HTTP/2");
+        tokio::spawn(connection);
+        Self(sender)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod arrivals;
 pub mod carbon;
 pub mod certificates;
 pub mod clock;
+pub mod collector;
 pub mod cron;
 pub mod deadline;
 pub mod frames;
