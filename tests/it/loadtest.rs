@@ -2,21 +2,25 @@
 
 mod badly;
 mod changes;
+mod collected;
 mod counted;
 mod ends;
-
+mod golo;
 mod journeys;
 mod place;
 mod ports;
 mod programs;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::parts::clock::Clock;
 use crate::parts::deadline::{eventually, seconds};
-use crate::parts::load_test::example;
+use crate::parts::load_test::{example, python_example};
 use crate::parts::nginx::Nginx;
 use crate::parts::processes::marked;
 use crate::parts::results::Results;
@@ -52,6 +56,16 @@ fn load_test(sandbox: &Sandbox, name: &str, program: &Path, args: &[&str], more:
 fn odd(sandbox: &Sandbox, name: &str, url: &str, habits: &str, more: &str) {
     let args: Vec<_> = [url].into_iter().chain(habits.split_whitespace()).collect();
     load_test(sandbox, name, &built("odd_loadtest"), &args, more);
+}
+
+/// A script in Python, by its path from the folder of these tests, as a program whose first line says what runs it.
+fn script(sandbox: &Sandbox, path: &str) -> PathBuf {
+    let command = python_example(&format!("../it/loadtest/{path}"));
+    let text = fs::read_to_string(command.get_args().next().expect("it is told the script")).unwrap();
+    let program = sandbox.path(Path::new(path).file_name().and_then(OsStr::to_str).unwrap());
+    fs::write(&program, format!("#!{}\n{text}", command.get_program().display())).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    program
 }
 
 /// The processes of all load tests of a sandbox, and what they have started.

@@ -20,7 +20,8 @@ fn it_is_told_where_to_listen_and_nothing_else_and_nobody_else_can_enter_there()
     let [program] = expect_processes(&sandbox, 1)[..] else { unreachable!() };
     let environment = read(program, "environ");
     let variables: BTreeSet<_> = environment.split_terminator('\0').collect();
-    let [address, mark] = variables.iter().copied().collect::<Vec<_>>()[..] else { panic!("{variables:?}") };
+    let [address, mark, path] = variables.iter().copied().collect::<Vec<_>>()[..] else { panic!("{variables:?}") };
+    assert_eq!(path, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     assert_eq!(mark, format!("MARK={}", sandbox.path("").display()));
     let socket = address.strip_prefix("CANIHAZ_RPC_ADDR=unix:").unwrap();
     let folder = std::path::Path::new(socket).parent().unwrap();

@@ -73,7 +73,7 @@ fn two_tests_with_the_same_port_are_a_fault_and_the_first_one_runs() {
     let expected = format!("127.0.0.1:{port} is the `rpc_addr` of test \"a\", too");
     let checked = Command::output(sandbox.ctl().arg("check")).unwrap();
     let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
-    assert!(!checked.status.success() && said.contains(&expected) && said.contains("b.conf:1:1"), "{said}");
+    assert!(!checked.status.success() && said.contains(&expected) && said.contains("b.conf:1:3"), "{said}");
 
     let (results, ended) = run(&sandbox, 54.0, 0.0);
     ended.expect_code(0);
