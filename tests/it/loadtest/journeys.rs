@@ -41,7 +41,12 @@ fn the_slowest_journeys_are_kept_whole_and_found_by_their_ids() {
         assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
         let found: Value = serde_json::from_slice(&found.stdout).unwrap();
         assert_eq!(&found, journey);
-        let urls: Vec<_> = found["requests"].as_array().unwrap().iter().map(|request| request["url"].as_str().unwrap().to_owned()).collect();
+        let urls: Vec<_> = found["requests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|request| request["url"].as_str().unwrap().to_owned())
+            .collect();
         let asked: Vec<_> = requests.iter().map(path).filter(|path| id(path) == id_of_journey).collect();
         assert_eq!(urls, asked.iter().map(|path| target.url(path)).collect::<Vec<_>>());
         assert_eq!(urls.len(), 3);
