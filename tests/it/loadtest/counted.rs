@@ -17,6 +17,8 @@ use crate::parts::sandbox::Sandbox;
 const EXAMPLE: &str = "../../examples/magnum_api.py";
 /// How long the slow backend takes.
 const SLOW: Duration = Duration::from_millis(200);
+/// In how many minutes they are looked at, at most.
+const MINUTES: usize = 3;
 /// How long a call may take in programs that are not optimized, in seconds.
 const UNOPTIMIZED: f64 = 0.01;
 
@@ -49,10 +51,10 @@ fn slow() -> (Odd, String, Arc<Mutex<Vec<Duration>>>) {
     (odd, url, took)
 }
 
-/// The median of `field` of the test `a`, in seconds.
+/// The median of `field` of a test, in seconds.
 #[track_caller]
-fn median(results: &Results, field: &str) -> f64 {
-    let [summary] = results.of("a")[..] else { panic!("one interval\n{results}") };
+fn median(results: &Results, test: &str, field: &str) -> f64 {
+    let [summary] = results.of(test)[..] else { panic!("one interval\n{results}") };
     let median = match field {
         "routes" => &summary["routes"].as_object().unwrap().values().next().unwrap()["duration"]["p50"],
         field => &summary[field]["p50"],
@@ -90,29 +92,40 @@ fn each_step_of_a_journey_is_a_route_and_no_id_is_in_a_summary() {
 
 #[test]
 fn medians_are_those_of_a_backend_that_takes_200_ms() {
-    let (rust, in_python) = (sandbox(), sandbox());
-    let backends = [slow(), slow()];
-    let more = "overtime = 3\n";
-    load_test(&rust, "front", &built("magnum_api"), &[&backends[0].1], more);
-    load_test(&in_python, "front", &script(&in_python, EXAMPLE), &[&backends[1].1], more);
-    for (sandbox, backend) in [&rust, &in_python].into_iter().zip(&backends) {
-        sandbox.test("a|front|60|out");
-        let (results, ended) = run(sandbox, 54.0, 1.0);
-        ended.expect_silence();
-        results.expect_planned("a", 60);
-        let mut took = backend.2.lock().unwrap().clone();
+    // What else the machine does makes them longer, never shorter: of several minutes one is enough.
+    let off: Vec<_> = (0..MINUTES).map_while(|_| medians_that_are_off()).collect();
+    assert!(off.len() < MINUTES, "{off:?}");
+}
+
+/// Runs the examples in Rust and in Python against a slow backend; tells of medians that aren't the backend's.
+#[track_caller]
+fn medians_that_are_off() -> Option<String> {
+    let sandbox = sandbox();
+    let programs = [("a", built("magnum_api"), slow()), ("b", script(&sandbox, EXAMPLE), slow())];
+    for (test, program, (_, url, _)) in &programs {
+        load_test(&sandbox, test, program, &[url], "overtime = 3\n");
+        sandbox.test(&format!("{test}|{test}|60|out"));
+    }
+    let (results, ended) = run(&sandbox, 55.0, 1.0);
+    ended.expect_silence();
+    let mut off = String::new();
+    for (test, _, (_, _, took)) in &programs {
+        let mut took = took.lock().unwrap().clone();
         took.sort();
-        let (ok, asked) = (results.total("a", "ok"), took.len() as u64);
-        assert!(ok > 20 && ok == asked && routes(&results, "a")["/slow/:id"] == asked, "{asked} {results}");
+        results.expect_planned(test, 60);
+        let (ok, asked) = (results.total(test, "ok"), took.len() as u64);
+        assert!(ok > 20 && ok == asked && routes(&results, test)["/slow/:id"] == asked, "{asked} {results}");
         // By its own clock: what sleeps is woken late where others work.
         let expected = took[took.len() / 2].as_secs_f64();
         // Of a hit it is also the call; what is not optimized, as the tests aren't, takes some milliseconds for that.
         for (field, call) in [("routes", 0.0), ("service", UNOPTIMIZED), ("response", UNOPTIMIZED)] {
-            let median = median(&results, field);
-            let (least, most) = (expected * 0.99 - 0.001, expected * 1.01 + 0.001 + call);
-            assert!((least..=most).contains(&median), "{field}: {median}");
+            let median = median(&results, test, field);
+            if !(expected * 0.99 - 0.001..=expected * 1.01 + 0.001 + call).contains(&median) {
+                off += &format!("{field} of {test} {median}, and the backend took {expected}; ");
+            }
         }
     }
+    (!off.is_empty()).then_some(off)
 }
 
 #[test]
