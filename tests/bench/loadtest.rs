@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "of the tests' parts only some are needed here")]
 mod parts;
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,8 @@ const RATE: f64 = 1_000.0;
 /// For how many seconds they are measured, and what comes before that: a start, and a second that warms up.
 const SECONDS: f64 = 20.0;
 const BEFORE: f64 = 3.0;
+/// Threads that take less, in µs a journey, aren't shown.
+const SHOWN: f64 = 0.05;
 /// The longest wait for what has to come.
 const BOUND: Duration = Duration::from_secs(20);
 /// What all hits are for.
@@ -46,25 +49,26 @@ fn main() {
     let runner = run.id() as i32;
     thread::sleep(seconds(1.0));
 
-    let look = || [used(runner), used(guard), used(program)];
+    let look = || [runner, guard, program].map(used);
     let (begin, before, journeys) = (SystemTime::now(), look(), nginx.count_now(PATH));
     thread::sleep(seconds(SECONDS));
     let (after, journeys) = (look(), nginx.count_now(PATH) - journeys);
     let took = begin.elapsed().expect("the clock goes on").as_secs_f64();
-    let threads = threads(runner);
     let ended = run.wait(BOUND + seconds(60.0));
 
-    let each = |who: usize| (after[who] - before[who]).as_secs_f64() * 1e6 / journeys as f64;
+    let each = |used: Duration| used.as_secs_f64() * 1e6 / journeys as f64;
+    let sum = |who: usize| after[who].values().sum::<Duration>() - before[who].values().sum();
+    let [of_runner, of_guard, of_program] = [0, 1, 2].map(|who| each(sum(who)));
     println!("journeys a second, at nginx                {:>9.0}", journeys as f64 / took);
-    println!("the agent, µs of a processor (goal: 100)   {:>9.1}", each(0) + each(1));
-    println!("  of which the guard                       {:>9.1}", each(1));
-    for (name, since) in threads {
-        println!(
-            "  of which the thread {name:<16}     {:>9.1}",
-            since.as_secs_f64() * 1e6 / nginx.count_now(PATH) as f64
-        );
+    println!("the agent, µs of a processor (goal: 100)   {:>9.1}", of_runner + of_guard);
+    println!("  of which the guard                       {:>9.1}", of_guard);
+    for (name, used) in &after[0] {
+        let used = each(*used - before[0].get(name).copied().unwrap_or_default());
+        if used > SHOWN {
+            println!("  of which the thread {name:<16}     {used:>9.1}");
+        }
     }
-    println!("the load test itself                       {:>9.1}", each(2));
+    println!("the load test itself                       {:>9.1}", of_program);
     let results = sandbox.results();
     for (name, count) in [("ok", results.total("a", "ok")), ("requests", results.work("a", "requests"))] {
         println!("{name:<43}{count:>9}");
@@ -80,25 +84,17 @@ fn main() {
     }
 }
 
-/// What all threads of a process have used of processors so far.
-fn used(process: i32) -> Duration {
-    tasks(process).into_iter().map(|(_, used)| used).sum()
-}
-
-/// The same by thread; threads that have ended aren't there.
-fn threads(process: i32) -> Vec<(String, Duration)> {
-    tasks(process).into_iter().filter(|(_, used)| *used > Duration::from_millis(1)).collect()
-}
-
-fn tasks(process: i32) -> Vec<(String, Duration)> {
-    let of = |task: i32| {
+/// What the threads of a process have used of processors so far, by name; those that have ended aren't there.
+fn used(process: i32) -> BTreeMap<String, Duration> {
+    let mut threads = BTreeMap::new();
+    for task in numbers(&format!("/proc/{process}/task")) {
         let name = read(process, &format!("task/{task}/comm")).trim().to_owned();
         // In nanoseconds, where a clock tick is ten milliseconds.
         let used = read(process, &format!("task/{task}/schedstat"));
         let used = used.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
-        (name, Duration::from_nanos(used))
-    };
-    numbers(&format!("/proc/{process}/task")).into_iter().map(of).collect()
+        *threads.entry(name).or_default() += Duration::from_nanos(used);
+    }
+    threads
 }
 
 /// Waits, if need be, for a second that leaves `room` seconds before the minute's end.
