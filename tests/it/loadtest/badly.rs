@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::{BOUND, arrived, end, expect_gone, expect_processes, odd, processes, routes, run, sandbox};
 use crate::parts::clock::Clock;
 use crate::parts::deadline::{eventually, seconds};
@@ -107,6 +110,41 @@ fn one_that_floods_stdout_with_100_mb_is_counted_line_by_line_and_harms_nobody()
 }
 
 #[test]
+fn a_line_of_50_mb_is_one_that_is_no_output() {
+    let (nginx, sandbox) = misbehaving("long_line=50000000", "timeout = \"50s\"\n");
+    let clock = Clock::at(54.0);
+    let begun = sandbox.start(&clock);
+    clock.wait_for(59.5);
+    let peak = peak(begun.id() as i32);
+    let (results, ended) = end(&sandbox, begun, &clock, 2.0);
+    ended.expect_code(0);
+    assert!(peak < 64 << 10, "{peak} KiB");
+    let (ok, failed) = ends(&results);
+    assert!(ok > 1 && failed == 0, "{results}");
+    assert_eq!((results.work("a", "lines"), results.work("a", "requests")), (1, ok), "{results}");
+    assert_eq!(arrived(&nginx)["/a/:id"], ok);
+    assert!(ended.stderr.len() < 1000, "{}", ended.stderr);
+}
+
+#[test]
+fn one_that_is_stopped_by_a_signal_fails_with_timeout_and_is_killed() {
+    let (nginx, sandbox) = misbehaving("", "timeout = \"300ms\"\n");
+    let clock = Clock::at(53.0);
+    let begun = sandbox.start(&clock);
+    let [program] = expect_processes(&sandbox, 1)[..] else { unreachable!() };
+    eventually("hits", BOUND, || (nginx.hits().len() > 3).then_some(()));
+    kill(Pid::from_raw(program), Signal::SIGSTOP).unwrap();
+    let (results, ended) = end(&sandbox, begun, &clock, 0.3);
+    ended.expect_silence();
+    let (ok, failed) = ends(&results);
+    assert!(ok > 0 && failed > 3, "{results}");
+    // The last one may have no such time left.
+    assert!(results.failures("a", "timeout") >= failed - 1, "{results}");
+    // The first of those that failed may have asked.
+    assert!((ok..=ok + 1).contains(&arrived(&nginx)["/a/:id"]), "{results}");
+}
+
+#[test]
 fn one_that_floods_stderr_is_a_few_lines_in_the_log() {
     let (_nginx, sandbox) = misbehaving("flood_stderr=10000000", "timeout = \"50s\"\n");
     let (results, ended) = run(&sandbox, 53.0, 3.0);
@@ -169,8 +207,9 @@ fn what_it_forks_is_gone_when_it_dies() {
     let (_nginx, sandbox) = misbehaving("forks=yes die_at=2", "");
     let clock = Clock::at(50.0);
     let begun = sandbox.start(&clock);
-    eventually("a death", BOUND, || begun.stderr().contains("exit status 3").then_some(()));
-    // Of those before nothing is left, though others came.
+    eventually("two deaths", BOUND, || (times("exit status 3", &begun.stderr()) == 2).then_some(()));
+    // Of those before nothing is left, though others come.
+    assert!(children(&sandbox) <= 3);
     let (results, ended) = end(&sandbox, begun, &clock, 0.0);
     ended.expect_code(0);
     assert!(results.work("a", "restarts") > 1, "{results}");

@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
-use super::{arrived, end, expect_counted, odd, run, sandbox};
+use super::{BOUND, arrived, end, expect_counted, odd, run, sandbox};
 use crate::parts::clock::Clock;
+use crate::parts::deadline::{eventually, seconds};
 use crate::parts::nginx::Nginx;
 use crate::parts::sandbox::Sandbox;
 use crate::parts::server::free_tcp_port;
@@ -64,6 +65,28 @@ fn a_port_that_somebody_else_has_is_a_clear_error_and_nobody_is_called_there() {
     assert_eq!(results.total("a", "missed"), 120, "{results}");
     assert!(other.accept().is_err(), "nobody has connected");
     assert!(nginx.hits().is_empty());
+}
+
+#[test]
+fn a_port_that_the_last_minutes_load_test_still_has_is_waited_for() {
+    let (nginx, sandbox, _) = at_a_port("hang_at=5", "grace = \"4s\"\ntimeout = \"10s\"\n");
+    let clock = Clock::at(56.0);
+    let first = sandbox.start(&clock);
+    eventually("a hit that hangs", BOUND, || (nginx.hits().len() == 4).then_some(()));
+    clock.wait_for(60.2);
+    // Of another minute, and with nothing that hangs: its own program.
+    sandbox.replace("types.d/odd.toml", "hang_at=5", "steps=1");
+    let second = sandbox.start(&clock);
+    eventually("hits of the second run", BOUND, || (nginx.hits().len() > 10).then_some(()));
+    let fifth = clock.second(nginx.hits()[4].at);
+    assert!((63.9..65.5).contains(&fifth), "the port is free at {fifth}");
+    first.wait(seconds(5.0)).expect_code(0);
+    second.terminate();
+    second.succeed(3.0);
+    let results = sandbox.results();
+    results.expect_planned("a", 240);
+    assert_eq!(results.failures("a", "deadline"), 1, "{results}");
+    assert_eq!(nginx.hits().len() as u64, results.total("a", "ok"), "{results}");
 }
 
 #[test]

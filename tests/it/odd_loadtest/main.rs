@@ -26,7 +26,9 @@ struct Habits {
     fail_at: Option<u64>,
     /// How many bytes of lines that are no requests are written, at the first journey.
     flood_stdout: usize,
-    /// The same, on standard error.
+    /// How long a line is that is written then, in bytes.
+    long_line: usize,
+    /// As `flood_stdout`, on standard error.
     flood_stderr: usize,
     /// What is written at a journey, without a newline.
     half: Option<String>,
@@ -43,6 +45,9 @@ impl Habits {
     fn first_journey(&self) {
         flood(self.flood_stdout, std::io::stdout());
         flood(self.flood_stderr, std::io::stderr());
+        if self.long_line > 0 {
+            println!("{}", "x".repeat(self.long_line));
+        }
         drop(std::hint::black_box(vec![1_u8; self.hog]));
         if self.forks {
             // One that stays in the group, one with a session of its own, and one whose parent is gone.
@@ -113,6 +118,7 @@ fn main() -> Result<(), Error> {
         panic_at: number("panic_at")?,
         fail_at: number("fail_at")?,
         flood_stdout: number("flood_stdout")?.unwrap_or(0) as usize,
+        long_line: number("long_line")?.unwrap_or(0) as usize,
         flood_stderr: number("flood_stderr")?.unwrap_or(0) as usize,
         half: habit("half"),
         half_at: number("half_at")?.unwrap_or(1),
