@@ -26,7 +26,7 @@ use crate::courier::Courier;
 use crate::engine::{Assignment, Engine, Interval, Limits, RATE_OF_A_THREAD, Window};
 use crate::fault::Fault;
 use crate::keeper::{Keeper, Kept};
-use crate::kinds::loadtest::Keep;
+use crate::kinds::loadtest::{Ended, Keep};
 use crate::kinds::{Backstage, MAX_GRACE, Prepared, Type};
 use crate::label::Label;
 use crate::marks::Marks;
@@ -171,13 +171,13 @@ impl Run {
         let run_name = format!("{}.{copy}", minute.name());
         let keep = Keep { days: settings.archive_days, bytes: settings.archive_max };
         let key = settings.minisign_key.clone();
-        let backstage = Arc::new(Backstage::new(&places.state, &run_name, &settings.host(), key, keep));
+        let backstage = Arc::new(Backstage::new(&places.state, &run_name, &settings.host(), key, keep, minute.end()));
         let (noticed, stopper, behind) = (events.clone(), engine.clone(), Arc::clone(&backstage));
         watch::start(&places.etc, move |notice| {
             if let Notice::Stop(_) = notice {
-                // Straight to the engine: the main thread may be reading files.
-                behind.stop();
+                // Straight to the engine, and first: the main thread may be reading files.
                 stopper.stop();
+                behind.stop();
             }
             let _ = noticed.send(Event::Notice(notice));
         })?;
@@ -268,7 +268,10 @@ impl Run {
         let running = self.tests.values().filter(|known| known.active);
         let running = running.map(|known| (known.test.clone(), known.file.clone())).collect();
         let interval = self.settings.interval;
-        let reader = Reader { etc: &self.places.etc, now: SystemTime::now(), interval, running: &running };
+        let ports = self.tests.values().filter(|known| known.active);
+        let ports = ports.filter_map(|known| Some((known.of_type.kind.port()?.clone(), known.test.clone()))).collect();
+        let reader =
+            Reader { etc: &self.places.etc, now: SystemTime::now(), interval, running: &running, ports: &ports };
         let plan = Plan::read(reader, &Spool::new(&self.places.state).destinations());
         let made = Instant::now();
         if plan.unreadable {
@@ -328,6 +331,10 @@ impl Run {
             max_catch_up: self.settings.max_catch_up,
         };
         let seed = seed(&self.host, &name, self.minute.start.timestamp());
+        if before.is_some_and(|before| before.active && before.of_type != *of_type) && of_type.kind.port().is_some() {
+            // What has the port is ended before what is to have it begins: its hits wait.
+            self.engine.withdraw(&name);
+        }
         if Backstage::is_for(of_type) {
             self.engine.expect(&name, frequency);
         }
@@ -362,8 +369,12 @@ impl Run {
         if self.preparing.get(name) != Some(&assignment.made) {
             return;
         }
-        if prepared.is_ok() && Instant::now() >= self.minute.end() {
-            // Too late: it is told with those that still aren't ready.
+        let is_too_late = match &prepared {
+            Ok(_) => Instant::now() >= self.minute.end(),
+            Err(error) => error.is::<Ended>(),
+        };
+        if is_too_late {
+            // It is told with those that still aren't ready.
             return;
         }
         self.preparing.remove(name);

@@ -92,7 +92,7 @@ fn all(etc: &Path) -> (Vec<Fault>, String) {
     };
     // A file is judged as it stands, also one whose last line, without a newline, a run would not believe yet.
     let (now, interval) = (SystemTime::now() + STILL, settings.interval);
-    let plan = Plan::read_all(Reader { etc, now, interval, running: &BTreeMap::new() });
+    let plan = Plan::read_all(Reader { etc, now, interval, running: &BTreeMap::new(), ports: &BTreeMap::new() });
     faults.extend(plan.faults);
     let hits: u64 = plan.tests.values().flat_map(Test::parts).map(|(_, _, frequency)| frequency).sum();
     let tests = plan.tests.len();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::loadtest::{Keep, PublicKey};
 use super::{Kind, Type, influxdb, loadtest};
@@ -51,10 +52,11 @@ impl Backstage {
     /// That of the run `run`, whose name no other has, on the server `host`; what is to be known by later runs is kept
     /// in the folder `state`.
     ///
-    /// Load tests run only where they are signed with `key`, if there is one; of their journeys is kept what `keep` says.
-    pub fn new(state: &Path, run: &str, host: &str, key: Option<PublicKey>, keep: Keep) -> Self {
+    /// Load tests run only where they are signed with `key`, if there is one, and no longer than hits that began before
+    /// `end`; of their journeys is kept what `keep` says.
+    pub fn new(state: &Path, run: &str, host: &str, key: Option<PublicKey>, keep: Keep, end: Instant) -> Self {
         let databases = influxdb::Sessions::new(state, run, host);
-        Self { databases, loadtests: loadtest::Sessions::new(state, run, key, keep) }
+        Self { databases, loadtests: loadtest::Sessions::new(state, run, key, keep, end) }
     }
 
     /// Whether a test of this type is to be got ready before its first hit, and again when it is to be hit otherwise.
@@ -82,7 +84,7 @@ impl Backstage {
     /// Gets a test ready for so many hits a minute; takes as long as that takes.
     ///
     /// # Errors
-    /// Why the test can't be run.
+    /// Why the test can't be run. [`Ended`](loadtest::Ended) where it could have been, but was no longer wanted.
     pub fn prepare(&self, test: &str, of_type: &Type, frequency: u64) -> anyhow::Result<Prepared> {
         let Type { name, kind, .. } = of_type;
         Ok(match kind {

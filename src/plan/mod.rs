@@ -69,6 +69,8 @@ pub struct Reader<'a> {
     pub interval: Duration,
     /// The tests that are running, with the file each is in: of two lines with one name, theirs stands.
     pub running: &'a BTreeMap<String, PathBuf>,
+    /// Which of them has which port, where only one test can have it: it keeps that.
+    pub ports: &'a BTreeMap<Address, String>,
 }
 
 impl Test {
@@ -111,8 +113,8 @@ impl Plan {
         let mut ports: BTreeMap<Address, String> = BTreeMap::new();
         let lines = plan.read_lines(reader);
         let mut lines = plan.unique(lines, reader.running);
-        // Who runs already keeps what it has.
-        lines.sort_by_key(|(_, _, line)| !reader.running.contains_key(&line.name));
+        // Who has a port comes before others that want it.
+        lines.sort_by_key(|(_, _, line)| !reader.ports.values().any(|holder| *holder == line.name));
         for (file, number, line) in lines {
             let place = |column| Some((number, line.columns[column]));
             let fault =
@@ -320,5 +322,37 @@ fn known(what: &str, name: &str, known: &[String]) -> String {
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("the nearest known one is \"{near}\""),
         None => format!("the known {what}s are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_the_first_tests_or_that_of_the_one_that_has_it() {
+        let etc = tempfile::tempdir().unwrap();
+        for folder in [TESTS, TYPES] {
+            fs::create_dir(etc.path().join(folder)).unwrap();
+        }
+        let of_type = |port| format!("kind = \"loadtest\"\nbinary = \"/bin/true\"\nrpc_addr = \"127.0.0.1:{port}\"\n");
+        fs::write(etc.path().join("types.d/golo.toml"), of_type(9999)).unwrap();
+        fs::write(etc.path().join("types.d/other.toml"), of_type(9998)).unwrap();
+        fs::write(etc.path().join("tests.d/all.conf"), "a|golo|1|log\nb|golo|1|log\nc|other|1|log\n").unwrap();
+        let address = Address::parse("127.0.0.1:9999").unwrap();
+        for (holder, expect, fallen) in [(None, ["a", "c"], "b"), (Some("b"), ["b", "c"], "a")] {
+            let ports = holder.map(|holder: &str| (address.clone(), holder.to_owned())).into_iter().collect();
+            let (now, interval) = (SystemTime::now(), Duration::from_secs(10));
+            let reader = Reader { etc: etc.path(), now, interval, running: &BTreeMap::new(), ports: &ports };
+            let plan = Plan::read(reader, &[]);
+            assert_eq!(plan.tests.keys().collect::<Vec<_>>(), expect, "{:?}", plan.faults);
+            let [fault] = plan.faults.as_slice() else { panic!("{:?}", plan.faults) };
+            let line = if fallen == "a" { 1 } else { 2 };
+            assert_eq!(fault.at, Some((line, 3)));
+            let expect = format!("127.0.0.1:9999 is the `rpc_addr` of test \"{}\", too", expect[0]);
+            assert_eq!(fault.seen, expect);
+        }
     }
 }

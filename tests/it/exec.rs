@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::parts::clock::Clock;
 use crate::parts::deadline::{eventually, seconds};
+use crate::parts::processes::{guard, is_over, marked, numbers, peak, read};
 use crate::parts::results::Results;
 use crate::parts::run::Run;
 use crate::parts::sandbox::Sandbox;
@@ -66,25 +67,9 @@ fn run(sandbox: &Sandbox) -> Results {
     sandbox.results()
 }
 
-/// The processes that a sandbox's commands have become and started, by their environment.
+/// The processes that a sandbox's commands have become and started.
 fn processes(sandbox: &Sandbox) -> Vec<i32> {
-    let mark = format!("MARK={}\0", sandbox.path("work").display());
-    numbers("/proc").into_iter().filter(|id| read(*id, "environ").contains(&mark)).collect()
-}
-
-/// The guard of a run.
-fn guard(run: &Run) -> Option<i32> {
-    let is_its = |id: &i32| read(*id, "status").contains(&format!("\nPPid:\t{}\n", run.id()));
-    numbers("/proc").into_iter().find(|id| read(*id, "cmdline") == "canihaz-guard\0" && is_its(id))
-}
-
-fn numbers(folder: &str) -> Vec<i32> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-fn read(process: i32, what: &str) -> String {
-    String::from_utf8_lossy(&fs::read(format!("/proc/{process}/{what}")).unwrap_or_default()).into_owned()
+    marked(&sandbox.path("work"))
 }
 
 /// What the descriptors of a process lead to.
@@ -94,12 +79,6 @@ fn descriptors(process: i32) -> Vec<(i32, String)> {
     let mut all: Vec<_> = numbers(&folder).into_iter().filter_map(|fd| Some((fd, lead(&fd).ok()?))).collect();
     all.sort();
     all
-}
-
-/// Whether a process has ended, be it waited for or not.
-fn is_over(process: i32) -> bool {
-    let status = read(process, "status");
-    status.is_empty() || status.contains("\nState:\tZ")
 }
 
 #[track_caller]
@@ -293,8 +272,7 @@ fn a_flood_on_either_output_ends_with_its_time_out() {
     let clock = Clock::at(55.0);
     let run = sandbox.start(&clock);
     clock.wait_for(59.0);
-    let status = read(run.id() as i32, "status");
-    let peak: u64 = status.split_once("VmHWM:").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
+    let peak = peak(run.id() as i32);
     run.succeed(12.0);
     assert!(peak < 64 << 10, "{peak} KiB");
     let results = sandbox.results();

@@ -22,6 +22,7 @@ mod influx_provision;
 mod influxdb;
 mod journey;
 mod library;
+mod loadtest;
 mod loadtest_binary;
 mod loadtest_library;
 mod minute;

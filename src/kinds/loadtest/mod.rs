@@ -22,7 +22,7 @@ mod target;
 
 pub use binary::{Binary, Executable, PublicKey, get};
 pub use rpc::Address;
-pub use session::Session;
+pub use session::{Ended, Session};
 pub use sessions::{Keep, Sessions};
 pub use settings::{KEYS, LEAST, Settings};
 pub use target::LoadtestTarget;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep_until, timeout_at};
 
@@ -142,12 +143,17 @@ impl Pace {
 
     /// Reads once; `None` when there is nothing.
     fn read(&mut self, pipe: &Receiver, chunk: &mut [u8]) -> Option<usize> {
-        match pipe.try_read(chunk) {
+        let read = match pipe.try_read(chunk) {
+            // That is what was last heard of it. The pipe itself may know better.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => unistd::read(pipe, chunk).map_err(Into::into),
+            read => read,
+        };
+        match read {
             Ok(length @ 1..) => {
                 self.count(length, Instant::now());
                 Some(length)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 self.next = self.next.max(Instant::now() + REST);
                 None
             }

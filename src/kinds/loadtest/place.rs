@@ -51,7 +51,7 @@ impl Places {
         Address::Unix(self.folder().join(number.to_string()))
     }
 
-    /// Makes a place ours, for `test`. A port that a load test of another run still has is waited for until `until`, as
+    /// Makes a place ours, for `test`. A port that a load test of another run still has is waited for, until `until`, as
     /// long as `goes_on` says so.
     ///
     /// # Errors

@@ -6,16 +6,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{anyhow, bail};
+use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::intake::{Answered, Intake};
 use super::rpc::Address;
 use super::settings::Settings;
+use crate::golo::Response;
+use crate::work::Work;
 
 /// How many answers may wait until they are looked at: a second's of the highest rates that one program answers at.
 const ANSWERS: usize = 1024;
 /// How much of what an answer says is looked at, in bytes: as of a line.
 const OUTPUT: usize = 64 << 10;
+/// With more tags than so many an answer isn't looked at.
+const TAGS: usize = 100;
 
 /// One load test, running.
 pub struct Session {
@@ -38,6 +43,8 @@ pub struct Session {
     intake: Mutex<Intake>,
     /// How often it was started again, since that was last asked.
     restarts: AtomicU64,
+    /// How many answers were not looked at, since that was last asked.
+    lost: AtomicU64,
 }
 
 /// How a load test is.
@@ -49,9 +56,14 @@ pub enum State {
     Ready,
     /// It did; now it doesn't, and why.
     Down(String),
-    /// It has ended for good, and why.
-    Over(String),
+    /// It has ended for good, and why; `None` as that was wanted.
+    Over(Option<String>),
 }
+
+/// A load test was ended before it answered, as that was wanted.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("its load test was ended")]
+pub struct Ended;
 
 /// What is wanted of the thread that looks after it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +105,7 @@ impl Session {
             answers,
             intake: Mutex::new(Intake::new(test)),
             restarts: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         };
         (Arc::new(session), Inbox { orders: ordered, answered })
     }
@@ -124,7 +137,8 @@ impl Session {
         match &*lock(&self.state) {
             State::Ready => None,
             State::Starting => Some(String::from("its load test hasn't answered yet")),
-            State::Down(why) | State::Over(why) => Some(why.clone()),
+            State::Down(why) | State::Over(Some(why)) => Some(why.clone()),
+            State::Over(None) => Some(String::from("its load test was ended")),
         }
     }
 
@@ -136,12 +150,13 @@ impl Session {
     /// Waits until it answers for the first time.
     ///
     /// # Errors
-    /// It never did, and why.
+    /// It never did, and why: [`Ended`] where that was wanted.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
         let state = lock(&self.state);
         let state = self.changed.wait_while(state, |state| *state == State::Starting);
         match &*state.unwrap_or_else(PoisonError::into_inner) {
-            State::Over(why) => Err(anyhow!("{why}")),
+            State::Over(Some(why)) => Err(anyhow!("{why}")),
+            State::Over(None) => Err(Ended.into()),
             _ => Ok(()),
         }
     }
@@ -176,10 +191,13 @@ impl Session {
 
     /// A call was answered with more than that it ended.
     pub fn answered(&self, mut answered: Answered) {
-        let output = &mut answered.response.output;
-        output.truncate(output.floor_char_boundary(OUTPUT));
-        if self.answers.try_send(answered).is_err() {
-            self.intake().lose_answer();
+        let Response { output, tags, .. } = &mut answered.response;
+        let whole = (0..=OUTPUT.min(output.len())).rev().find(|end| output.is_char_boundary(*end));
+        output.truncate(whole.unwrap_or(0));
+        output.shrink_to_fit();
+        let tagged: usize = tags.iter().map(|tag| tag.key.len() + tag.value.len()).sum();
+        if tagged > OUTPUT || tags.len() > TAGS || self.answers.try_send(answered).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -193,9 +211,12 @@ impl Session {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often it was, since this was last asked.
-    pub fn take_restarts(&self) -> u64 {
-        self.restarts.swap(0, Ordering::Relaxed)
+    /// How often it was, and how many answers were not looked at, as work, since this was last asked.
+    pub fn take_counts(&self) -> Work {
+        let restarts = self.restarts.swap(0, Ordering::Relaxed);
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let lost = (lost > 0).then_some(("unread_answers", lost));
+        [("restarts", restarts)].into_iter().chain(lost).collect()
     }
 }
 

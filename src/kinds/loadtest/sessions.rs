@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -18,7 +18,6 @@ use super::supervisor;
 use crate::label::Label;
 use crate::spool::Collected;
 use crate::summary::{Measured, Summary};
-use crate::work::Work;
 
 /// How long the end of load tests is waited for: what they are given to end by themselves, and to be killed.
 const ENDS: Duration = Duration::from_millis(1500);
@@ -32,6 +31,8 @@ pub struct Sessions {
     next: AtomicU32,
     /// By test, the collectors that its requests are for.
     collectors: Mutex<BTreeMap<String, Vec<String>>>,
+    /// What killed runs have left is removed.
+    cleared: Once,
     is_stopped: AtomicBool,
 }
 
@@ -54,17 +55,27 @@ pub struct House {
     keep: Keep,
     /// Where they listen.
     pub places: Places,
+    /// When no call begins any more.
+    pub end: Instant,
     /// Whose signature programs must have; `None` where they need none.
     pub key: Option<PublicKey>,
 }
 
 impl Sessions {
-    /// None yet, for the run `run`, which keeps in the folder `state` what there is to be kept.
-    pub fn new(state: &Path, run: &str, key: Option<PublicKey>, keep: Keep) -> Self {
+    /// None yet, for the run `run`, which keeps in the folder `state` what there is to be kept, and begins no hit after
+    /// `end`.
+    pub fn new(state: &Path, run: &str, key: Option<PublicKey>, keep: Keep, end: Instant) -> Self {
         let places = Places::new(state, run);
-        let house = House { state: state.to_owned(), run: run.to_owned(), keep, places, key };
+        let house = House { state: state.to_owned(), run: run.to_owned(), keep, places, end, key };
         let (all, next) = (Mutex::default(), AtomicU32::new(1));
-        Self { house: Arc::new(house), all, next, collectors: Mutex::default(), is_stopped: AtomicBool::new(false) }
+        Self {
+            house: Arc::new(house),
+            all,
+            next,
+            collectors: Mutex::default(),
+            cleared: Once::new(),
+            is_stopped: AtomicBool::new(false),
+        }
     }
 
     /// Starts the load test of a test, and waits until it answers; one that runs so already is that.
@@ -78,18 +89,17 @@ impl Sessions {
     }
 
     fn session(&self, test: &str, type_name: &str, settings: &Arc<Settings>) -> anyhow::Result<Arc<Session>> {
+        // Before others have to wait for the lock, as it may take a disk's time.
+        self.cleared.call_once(|| self.house.places.clear());
         let mut all = lock(&self.all);
         let lives = |session: &&Arc<Session>| session.order() == Order::Live && !session.is_over();
         let is_same = |session: &&Arc<Session>| session.type_name == type_name && session.settings == *settings;
         if let Some(session) = latest(&all, test).filter(lives).filter(is_same) {
             return Ok(Arc::clone(session));
         }
-        if all.is_empty() {
-            self.house.places.clear();
-        }
         // Two can't have one port, and of one test the new one is to have it.
         for session in all.iter().filter(|session| session.test == test && settings.rpc_addr.is_some()) {
-            session.order_to(Order::End);
+            session.order_to(Order::Retire);
         }
         let address = match &settings.rpc_addr {
             Some(address) => address.clone(),
@@ -114,7 +124,7 @@ impl Sessions {
 
     /// From now on the requests of a test are for these collectors; without one they aren't kept.
     pub fn collect_for(&self, test: &str, collectors: &[String]) {
-        let all = lock(&self.all);
+        let all = lock(&self.all).clone();
         let of_test = all.iter().filter(|session| session.test == test);
         of_test.for_each(|session| session.intake().wants_outputs(!collectors.is_empty()));
         match collectors {
@@ -145,7 +155,7 @@ impl Sessions {
             }
             let work = tally.work.get_or_insert_default();
             taken.work.iter().for_each(|taken| work.merge(taken));
-            work.merge(&Work::of([("restarts", session.take_restarts())]));
+            work.merge(&session.take_counts());
             if let Some(collectors) = lock(&self.collectors).get(&session.test).filter(|_| !taken.outputs.is_empty()) {
                 collected.push(Collected { collectors: collectors.clone(), outputs: taken.outputs });
             }
@@ -162,9 +172,6 @@ impl Sessions {
         let mut slowest: BTreeMap<String, Vec<Journey>> = BTreeMap::new();
         for session in lock(&self.all).iter() {
             slowest.entry(session.test.clone()).or_default().append(&mut session.intake().finish());
-        }
-        if slowest.is_empty() {
-            return;
         }
         for (test, mut journeys) in slowest {
             journeys.sort_by_key(|journey| Reverse(journey.duration));

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use super::binary::{self, Executable};
 use super::intake::Answered;
@@ -25,6 +25,7 @@ use super::rpc::{Address, answers};
 use super::session::{Inbox, Order, Session, State};
 use super::sessions::House;
 use crate::guard::{Client, Gone, Guard, Request, Running, Status};
+use crate::kinds::MAX_GRACE;
 
 /// How long a program is given to end by itself.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -42,6 +43,8 @@ const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mill
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long getting a program may take: longer, and the minute is over.
 const GET: Duration = Duration::from_secs(60);
+/// How long a load test of the run before may have a port: its hits go on for their grace.
+const PORT: Duration = MAX_GRACE.saturating_add(Duration::from_secs(2));
 /// How many of its ends are told in the log; all of them are in the count.
 const TOLD: u32 = 3;
 
@@ -82,10 +85,9 @@ pub fn start(session: &Arc<Session>, inbox: Inbox, house: Arc<House>) -> io::Res
         let worked = supervisor.work(&house);
         supervisor.outputs.finish();
         drop(supervisor);
-        session.turn(State::Over(match worked {
-            Ok(()) => String::from("its load test was ended"),
-            Err(error) => format!("{error:#}"),
-        }));
+        // What can't be done as its end is wanted is no trouble.
+        let trouble = worked.err().filter(|_| session.order() == Order::Live && Instant::now() < house.end);
+        session.turn(State::Over(trouble.map(|error| format!("{error:#}"))));
     })?;
     Ok(())
 }
@@ -101,20 +103,20 @@ impl Supervisor {
         let is_wanted = || *self.orders.borrow() == Order::Live;
         let executable =
             binary::get(&settings.binary, &house.state, house.key.as_ref(), Instant::now() + GET, &|| !is_wanted())?;
-        let until = Instant::now() + settings.startup_timeout;
-        let place = house.places.take(address, &self.session.test, until, is_wanted)?;
-        let request = settings.request(&executable.program(), address);
+        let place = house.places.take(address, &self.session.test, Instant::now() + PORT, is_wanted)?;
+        let request = settings.request(executable.program(), address);
         let request = request.context("its command is longer than can be asked for")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(Guard::shared()?);
         let program = Program { client, place, request, executable };
-        runtime.block_on(self.run(&program, until))
+        runtime.block_on(self.run(&program, house.end))
     }
 
-    /// Starts the program as often as that takes; by `until` it has to answer for the first time.
-    async fn run(&mut self, program: &Program, mut until: Instant) -> anyhow::Result<()> {
+    /// Starts the program as often as that takes, until it is to end: at `end` at the latest, once no call is under way.
+    async fn run(&mut self, program: &Program, end: Instant) -> anyhow::Result<()> {
         let session = Arc::clone(&self.session);
-        let mut wanted = pin!(ended_is_wanted(self.orders.clone(), Arc::clone(&session)));
+        let mut wanted = pin!(ended_is_wanted(self.orders.clone(), Arc::clone(&session), end));
+        let mut until = Instant::now() + session.settings.startup_timeout;
         let mut again = AGAIN.0;
         let mut has_answered = false;
         let mut told = 0;
@@ -224,10 +226,11 @@ impl Supervisor {
     }
 }
 
-/// Waits until the program is to end, and for calls that are under way, where those are to be waited for.
-async fn ended_is_wanted(mut orders: watch::Receiver<Order>, session: Arc<Session>) {
+/// Waits until the program is to end, which it is from `end` on, and for calls that are under way, where those are to be
+/// waited for.
+async fn ended_is_wanted(mut orders: watch::Receiver<Order>, session: Arc<Session>, end: Instant) {
     // Their sender is the session's own, and isn't dropped before it.
-    let _ = orders.wait_for(|order| *order != Order::Live).await;
+    let _ = timeout_at(end.into(), orders.wait_for(|order| *order != Order::Live)).await;
     tokio::select! {
         biased;
         _ = orders.wait_for(|order| *order == Order::End) => {}

@@ -1,21 +1,21 @@
 //! A load test that behaves as it is told to, well or badly: the tests of the kind `loadtest` run it.
 //!
 //! Its first argument is a URL without its path; each other one a habit, as in `steps=3`. A journey asks for as many
-//! paths, `/step/1` and so on, under one sequence ID.
+//! paths under one sequence ID: `/a/ID?from=tests`, then `/b/…`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, fs, process, thread};
+use std::{env, process, thread};
 
 use canihaz::loadtest::{Error, Runner, Server, client, do_request, new_sequence_id, start_listener};
 
 /// What it is told.
 struct Habits {
     url: String,
-    /// Requests a journey.
-    steps: u64,
+    /// Requests a journey, at most 26.
+    steps: usize,
     /// The journey at which the process exits with status 3, before it asks for anything.
     die_at: Option<u64>,
     /// The journey that never ends, and all that follow.
@@ -26,10 +26,16 @@ struct Habits {
     fail_at: Option<u64>,
     /// How many bytes of lines that are no requests are written, at the first journey.
     flood_stdout: usize,
-    /// The same, on standard error.
+    /// How long a line is that is written then, in bytes.
+    long_line: usize,
+    /// As `flood_stdout`, on standard error.
     flood_stderr: usize,
-    /// What is written at the first journey, without a newline.
+    /// What is written at a journey, without a newline.
     half: Option<String>,
+    /// Which journey that is, and each that is a multiple.
+    half_at: u64,
+    /// How much memory is taken at the first journey, in bytes.
+    hog: usize,
     /// Whether processes are left behind at the first journey, in a session of their own, too.
     forks: bool,
     journeys: AtomicU64,
@@ -39,10 +45,10 @@ impl Habits {
     fn first_journey(&self) {
         flood(self.flood_stdout, std::io::stdout());
         flood(self.flood_stderr, std::io::stderr());
-        if let Some(half) = &self.half {
-            let mut stdout = std::io::stdout();
-            let _ = stdout.write_all(half.as_bytes()).and_then(|()| stdout.flush());
+        if self.long_line > 0 {
+            println!("{}", "x".repeat(self.long_line));
         }
+        drop(std::hint::black_box(vec![1_u8; self.hog]));
         if self.forks {
             // One that stays in the group, one with a session of its own, and one whose parent is gone.
             for script in ["sleep 1000", "exec setsid sleep 1000", "(setsid sleep 1000 &) ; exit"] {
@@ -60,6 +66,10 @@ impl Runner for Habits {
         if journey == 1 {
             self.first_journey();
         }
+        if let Some(half) = self.half.as_ref().filter(|_| is_at(Some(self.half_at))) {
+            let mut stdout = std::io::stdout();
+            let _ = stdout.write_all(half.as_bytes()).and_then(|()| stdout.flush());
+        }
         if self.die_at == Some(journey) {
             process::exit(3);
         }
@@ -67,8 +77,8 @@ impl Runner for Habits {
             std::future::pending::<()>().await;
         }
         let sequence_id = new_sequence_id();
-        for step in 1..=self.steps {
-            let request = client().get(format!("{}/step/{step}", self.url)).build()?;
+        for step in ('a'..='z').take(self.steps) {
+            let request = client().get(format!("{}/{step}/{sequence_id}?from=tests", self.url)).build()?;
             do_request(&sequence_id, request).await?.error_for_status()?;
         }
         assert!(!is_at(self.panic_at), "it was told to");
@@ -89,9 +99,6 @@ fn main() -> Result<(), Error> {
     let habit =
         |name: &str| env::args().find_map(|habit| Some(habit.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
     let number = |name: &str| habit(name).map(|text| text.parse::<u64>()).transpose();
-    if let Some(file) = habit("pid_file") {
-        fs::write(file, process::id().to_string())?;
-    }
     if let Some(status) = number("exit")? {
         eprintln!("it was told to exit");
         process::exit(i32::try_from(status)?);
@@ -105,14 +112,17 @@ fn main() -> Result<(), Error> {
     }
     let habits = Habits {
         url,
-        steps: number("steps")?.unwrap_or(1),
+        steps: number("steps")?.unwrap_or(1) as usize,
         die_at: number("die_at")?,
         hang_at: number("hang_at")?,
         panic_at: number("panic_at")?,
         fail_at: number("fail_at")?,
         flood_stdout: number("flood_stdout")?.unwrap_or(0) as usize,
+        long_line: number("long_line")?.unwrap_or(0) as usize,
         flood_stderr: number("flood_stderr")?.unwrap_or(0) as usize,
         half: habit("half"),
+        half_at: number("half_at")?.unwrap_or(1),
+        hog: number("hog")?.unwrap_or(0) as usize,
         forks: habit("forks").is_some(),
         journeys: AtomicU64::new(0),
     };

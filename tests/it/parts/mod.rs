@@ -16,6 +16,7 @@ pub mod nginx;
 pub mod odd;
 pub mod points;
 pub mod preload;
+pub mod processes;
 pub mod results;
 pub mod run;
 pub mod sandbox;
