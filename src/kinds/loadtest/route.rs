@@ -8,8 +8,8 @@
 
 use std::borrow::Cow;
 
-/// The longest route, in characters; a longer one is cut, with `…` at its end.
-pub const MAX_ROUTE: usize = 200;
+use crate::routes::MAX_ROUTE;
+
 /// The longest method that is one.
 const MAX_METHOD: usize = 20;
 /// What stands in place of a number or ID.
@@ -25,7 +25,8 @@ const MIN_TOKEN: usize = 16;
 /// Where the parts of a UUID end, and its length.
 const UUID: [usize; 5] = [8, 13, 18, 23, 36];
 
-/// The route of a request; at most [`MAX_ROUTE`] characters, of which none is a control character.
+/// The route of a request; at most [`MAX_ROUTE`] characters, of which none is a control character. A longer one is cut,
+/// with `…` at its end.
 pub fn route(method: &str, url: &str) -> String {
     let mut route = Route { text: String::with_capacity(64), characters: 0, is_full: false };
     let method = method.trim();
