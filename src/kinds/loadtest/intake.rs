@@ -6,6 +6,7 @@
 //! twice.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
@@ -26,8 +27,8 @@ use crate::work::Work;
 const SHOWN: u64 = 10;
 /// How much of such a line is looked at, in bytes: as much as a quote may need.
 const LOOKED_AT: usize = 256;
-/// How many requests are remembered by their IDs, and how many answers.
-const REMEMBERED: usize = 65_536;
+/// How many requests are remembered by their IDs.
+const REMEMBERED: usize = 50_000;
 /// How many of the last requests are looked at by their time.
 const LAST: usize = 4_096;
 /// How many Outputs are kept between two [`Intake::take`]s, for those who collect them.
@@ -62,7 +63,7 @@ pub struct Taken {
     pub routes: Option<Box<Routes>>,
     /// `requests` and `request_errors`; `lines` that were no Outputs, and `unread_answers`, once there was one; and
     /// `uncollected` Outputs, where somebody collects them.
-    pub work: Option<Box<Work>>,
+    pub work: Work,
     /// The Outputs, where somebody [collects](Intake::wants_outputs) them.
     pub outputs: Vec<Output>,
 }
@@ -89,8 +90,6 @@ struct Taker {
     lost: u64,
     /// What was printed.
     printed: Recent,
-    /// The triggers that were answered.
-    answered: Recent,
     /// The requests of which answers have told.
     told: Recent,
 }
@@ -99,8 +98,17 @@ struct Taker {
 #[derive(Debug, Default)]
 struct Recent {
     order: VecDeque<(u64, i64)>,
-    /// How often each is in `order`, and its latest time.
-    by_id: HashMap<u64, (u32, i64)>,
+    by_id: HashMap<u64, Seen>,
+}
+
+/// An ID in [`Recent`].
+#[derive(Debug)]
+struct Seen {
+    /// How often it is in `order`.
+    count: u32,
+    /// How many of those, the first, were taken.
+    taken: u32,
+    latest: i64,
 }
 
 /// Why a line is no Output.
@@ -129,7 +137,6 @@ impl Intake {
             uncollected: 0,
             lost: 0,
             printed: Recent::default(),
-            answered: Recent::default(),
             told: Recent::default(),
         };
         Self { lines: Lines::default(), taker }
@@ -159,7 +166,7 @@ impl Intake {
     /// A trigger was answered, and all that was on standard output then was given to [`stdout`](Self::stdout) before.
     ///
     /// What the answer tells of requests (Outputs in its `output`; else its tags, if `url` is among them) counts unless the
-    /// trigger has printed one: with the answer's ID, or, under an ID of no other answer, at a time in between.
+    /// trigger has printed one: with the answer's ID, or, if that is no journey's, at a time in between.
     pub fn answered(&mut self, answered: &Answered) {
         self.taker.answered(answered);
     }
@@ -233,24 +240,24 @@ impl Taker {
 
     fn answered(&mut self, answered: &Answered) {
         let Answered { response, started, ended, .. } = answered;
-        let id = is_of_a_journey(&response.id).then(|| self.hashing.hash_one(&*response.id));
         let (started, ended) = (nanoseconds(*started), nanoseconds(*ended));
-        let is_others = |id| self.answered.contains(id);
-        let has_printed = id.is_some_and(|id| self.printed.contains(id))
-            || self.printed.last().any(|(id, at)| (started..=ended).contains(&at) && !is_others(id));
-        if let Some(id) = id {
-            self.answered.push(id, ended);
-        }
+        let has_printed = match is_of_a_journey(&response.id) {
+            true => self.printed.contains(self.hashing.hash_one(&*response.id)),
+            false => self.printed.last().any(|at| (started..=ended).contains(&at)),
+        };
         if has_printed {
             return;
         }
         for output in outputs(answered) {
+            let Ok(line) = serde_json::to_string(&output) else { continue };
+            if line.len() > MAX_LINE {
+                self.strange(line.as_bytes(), &Strange::TooLong);
+                continue;
+            }
             if is_of_a_journey(&output.sequence_id) {
                 self.told.push(self.hashing.hash_one(&*output.sequence_id), ended);
             }
-            if let Ok(line) = serde_json::to_string(&output) {
-                self.request(&Printed::from(&output), &line);
-            }
+            self.request(&Printed::from(&output), &line);
         }
     }
 
@@ -286,7 +293,7 @@ impl Taker {
         self.output_bytes = 0;
         Taken {
             routes: self.routes.take(),
-            work: Some(Box::new(requests.into_iter().chain(lines).chain(lost).chain(uncollected).collect())),
+            work: requests.into_iter().chain(lines).chain(lost).chain(uncollected).collect(),
             outputs: self.outputs.as_mut().map(mem::take).unwrap_or_default(),
         }
     }
@@ -294,41 +301,36 @@ impl Taker {
 
 impl Recent {
     fn push(&mut self, id: u64, at: i64) {
-        let (count, latest) = self.by_id.entry(id).or_insert((0, at));
-        (*count, *latest) = (*count + 1, at.max(*latest));
-        self.order.push_back((id, at));
-        if self.order.len() > REMEMBERED
+        if self.order.len() == REMEMBERED
             && let Some((oldest, _)) = self.order.pop_front()
+            && let Entry::Occupied(mut occupied) = self.by_id.entry(oldest)
         {
-            self.remove(oldest);
+            let seen = occupied.get_mut();
+            seen.count -= 1;
+            seen.taken = seen.taken.saturating_sub(1);
+            if seen.count == 0 {
+                occupied.remove();
+            }
         }
+        self.order.push_back((id, at));
+        let seen = self.by_id.entry(id).or_insert(Seen { count: 0, taken: 0, latest: at });
+        seen.count += 1;
+        seen.latest = seen.latest.max(at);
     }
 
     fn contains(&self, id: u64) -> bool {
         self.by_id.contains_key(&id)
     }
 
-    /// The last few, the last first.
-    fn last(&self) -> impl Iterator<Item = (u64, i64)> {
-        self.order.iter().rev().take(LAST).copied()
+    /// The times of the last few, the last first.
+    fn last(&self) -> impl Iterator<Item = i64> {
+        self.order.iter().rev().take(LAST).map(|(_, at)| *at)
     }
 
-    /// Forgets one with this ID, if there is one that isn't earlier than `at`.
+    /// Takes one with this ID that wasn't taken, if its latest isn't earlier than `at`.
     fn take(&mut self, id: u64, at: i64) -> bool {
-        let is_there = self.by_id.get(&id).is_some_and(|(_, latest)| *latest >= at);
-        if is_there {
-            self.remove(id);
-        }
-        is_there
-    }
-
-    fn remove(&mut self, id: u64) {
-        if let Some((count, _)) = self.by_id.get_mut(&id) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_id.remove(&id);
-            }
-        }
+        let seen = self.by_id.get_mut(&id).filter(|seen| seen.count > seen.taken && seen.latest >= at);
+        seen.map(|seen| seen.taken += 1).is_some()
     }
 }
 
@@ -415,7 +417,7 @@ mod tests {
     /// Requests, errors, and lines that are none.
     fn counts(intake: &mut Intake) -> (u64, u64, u64) {
         let taken = intake.take();
-        let counts = taken.work.unwrap().counts;
+        let counts = taken.work.counts;
         let of_routes = taken.routes.map_or(0, |routes| {
             routes.named().flat_map(|(_, route)| route.statuses.values().copied().collect::<Vec<_>>()).sum::<u64>()
         });
@@ -455,10 +457,10 @@ mod tests {
         let (name, route) = routes.named().next().unwrap();
         assert_eq!((routes.len(), name, route.bytes), (1, "GET http://h/orders/:id", 15));
         assert_eq!((route.duration.count(), route.statuses[&200]), (3, 3));
-        assert_eq!(taken.work.unwrap(), Work::of([("requests", 3), ("request_errors", 0)]).into());
+        assert_eq!(taken.work, Work::of([("requests", 3), ("request_errors", 0)]));
         let taken = intake.take();
         assert!(taken.routes.is_none(), "what was taken is gone");
-        assert_eq!(taken.work.unwrap(), Work::of([("requests", 0), ("request_errors", 0)]).into());
+        assert_eq!(taken.work, Work::of([("requests", 0), ("request_errors", 0)]));
     }
 
     #[test]
@@ -505,11 +507,12 @@ mod tests {
         check("told alone", &[told("a", 0, 10), told("b", 10, 20)], 2);
         check("printed under its ID", &[printed("a", 5), told("a", 0, 10)], 1);
         check("whatever the time", &[printed("a", 500), told("a", 0, 10)], 1);
-        check("printed under none", &[printed("", 5), told("a", 0, 10)], 1);
-        check("printed under another", &[printed("x", 5), told("a", 0, 10)], 1);
-        check("printed by another, before", &[printed("", 5), told("a", 6, 10)], 2);
-        check("printed by another, after", &[printed("", 11), told("a", 0, 10)], 2);
-        check("printed under another's", &[printed("b", 5), told("b", 0, 10), told("a", 0, 10)], 2);
+        check("printed by another beside it", &[printed("b", 5), told("a", 0, 10)], 2);
+        check("and by one that is told of", &[printed("b", 5), told("b", 0, 10), told("a", 0, 10)], 2);
+        check("told without an ID, and printed under one", &[printed("x", 5), told("", 0, 10)], 1);
+        check("or under none", &[printed("", 5), told("", 0, 10)], 1);
+        check("printed before", &[printed("x", 5), told("", 6, 10)], 2);
+        check("printed after", &[printed("x", 11), told("", 0, 10)], 2);
         check("the default ID is nobody's", &[printed(crate::golo::DEFAULT_SEQUENCE_ID, 50), told("", 0, 10)], 2);
         check("printed late", &[told("a", 0, 10), printed("a", 5)], 1);
         check("two of which one was told", &[told("a", 0, 10), printed("a", 5), printed("a", 6)], 2);
@@ -517,6 +520,31 @@ mod tests {
         let both = format!("{}\n{}", line("a", "u", 1, "null"), line("a", "v", 2, "null"));
         check("two in its output", &[Err(answer("a", 0, 10, &[("url", "u")], &both).into())], 2);
         check("nothing to tell", &[Err(answer("a", 0, 10, &[("statuscode", "200")], "hello").into())], 0);
+    }
+
+    #[test]
+    fn what_an_answer_tells_at_length_is_no_request() {
+        let mut intake = Intake::new("shop");
+        let told = |url: &str| answer("a", 0, 10, &[("url", url)], "");
+        let spare = serde_json::to_string(&outputs(&told("u"))[0]).unwrap().len() - 1;
+        let fits = "x".repeat(MAX_LINE - spare);
+        intake.answered(&told(&fits));
+        assert_eq!(counts(&mut intake), (1, 0, 0));
+        intake.answered(&told(&(fits + "x")));
+        assert_eq!(counts(&mut intake), (0, 0, 1));
+        // Nor is one that is short until its quotes are escaped.
+        intake.answered(&told(&"\"".repeat(MAX_LINE / 2)));
+        assert_eq!(counts(&mut intake), (0, 0, 1));
+    }
+
+    #[test]
+    fn what_was_taken_leaves_nothing_behind() {
+        let mut recent = Recent::default();
+        recent.push(7, 0);
+        assert!(recent.take(7, 0));
+        (0..REMEMBERED as u64 - 1).for_each(|other| recent.push(100 + other, 0));
+        recent.push(7, 0);
+        assert!(recent.take(7, 0) && !recent.take(7, 0));
     }
 
     #[test]
@@ -540,14 +568,14 @@ mod tests {
         intake.wants_outputs(true);
         intake.stdout(request.as_bytes());
         let taken = intake.take();
-        assert_eq!((taken.outputs.len(), taken.work.unwrap().counts["uncollected"]), (1, 0));
+        assert_eq!((taken.outputs.len(), taken.work.counts["uncollected"]), (1, 0));
         assert_eq!(taken.outputs[0].url, "http://h/1");
         // One that fits 32 MiB some 512 times only.
         let long = line("a", &format!("http://h/{}", "x".repeat(MAX_LINE - 300)), 0, "null") + "\n";
         let fits = MAX_OUTPUT_BYTES / (long.len() - 1);
         (0..fits + 7).for_each(|_| intake.stdout(long.as_bytes()));
         let taken = intake.take();
-        assert_eq!((taken.outputs.len(), taken.work.unwrap().counts["uncollected"]), (fits, 7));
+        assert_eq!((taken.outputs.len(), taken.work.counts["uncollected"]), (fits, 7));
         intake.stdout(long.as_bytes());
         assert_eq!(intake.take().outputs.len(), 1, "there is room again");
     }

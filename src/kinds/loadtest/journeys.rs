@@ -33,10 +33,13 @@ pub const SLOWEST: usize = 100;
 pub const MAX_REQUESTS: u32 = 100;
 /// How many bytes the requests of a journey may have, as they were printed; its first one is kept in any case.
 const MAX_JOURNEY: usize = 32 * 1024;
-/// How many journeys can be open.
-const MAX_OPEN: usize = 10_000;
-/// How many bytes the open ones may have.
-const MAX_OPEN_BYTES: usize = 32 << 20;
+/// How many journeys can be open: of one request each, they take some 8 MB.
+const MAX_OPEN: usize = 20_000;
+/// How many bytes of memory the open ones may take.
+const MAX_OPEN_BYTES: usize = 20 << 20;
+/// What an open one takes beside its lines, in bytes: places in a table and in the order of touches, which both are at
+/// least half full, and what the allocator needs.
+const PLACE: usize = 2 * (size_of::<(u64, Open)>() + size_of::<(u64, u64)>()) + 16;
 /// How much of a sequence ID names its journey, in bytes; requests have theirs whole.
 pub const MAX_ID: usize = 128;
 /// How many files of journeys there are at most, whatever their size: each minute they are all looked at.
@@ -80,7 +83,6 @@ pub struct Journeys {
 
 #[derive(Debug)]
 struct Open {
-    sequence_id: String,
     start_ns: i64,
     end_ns: i64,
     /// The requests as they were printed, a line each.
@@ -187,8 +189,8 @@ impl Journeys {
 
 impl Open {
     fn new(printed: &Printed<'_>, line: &str, touch: u64) -> Self {
-        let (sequence_id, lines) = (name_of(&printed.sequence_id).to_owned(), String::new());
-        let mut journey = Self { sequence_id, start_ns: i64::MAX, end_ns: i64::MIN, lines, kept: 0, omitted: 0, touch };
+        let (start_ns, end_ns) = (i64::MAX, i64::MIN);
+        let mut journey = Self { start_ns, end_ns, lines: String::new(), kept: 0, omitted: 0, touch };
         journey.add(printed, line, touch);
         journey
     }
@@ -200,6 +202,8 @@ impl Open {
         let fits = self.kept < MAX_REQUESTS && self.lines.len() + line.len() < MAX_JOURNEY;
         // Later ones are all omitted once one was, so that those that are kept are the first.
         if self.kept == 0 || (fits && self.omitted == 0) {
+            // Most journeys are short, and many are open at once.
+            self.lines.reserve_exact(line.len() + 1);
             self.lines.push_str(line);
             self.lines.push('\n');
             self.kept += 1;
@@ -209,7 +213,7 @@ impl Open {
     }
 
     fn bytes(&self) -> usize {
-        self.lines.capacity() + self.sequence_id.capacity()
+        self.lines.capacity() + PLACE
     }
 
     fn into_journey(self, test: &str, duration_ns: u64) -> Journey {
@@ -217,8 +221,9 @@ impl Open {
         let read = self.lines.lines().filter_map(|line| Printed::read(line).ok());
         let mut requests: Vec<_> = read.map(|printed| (printed.start_ns(), printed.to_output())).collect();
         requests.sort_by_key(|(start, _)| *start);
+        let sequence_id = requests.first().map(|(_, output)| name_of(&output.sequence_id).to_owned());
         Journey {
-            sequence_id: self.sequence_id,
+            sequence_id: sequence_id.unwrap_or_default(),
             test: test.to_owned(),
             start: DateTime::from_timestamp_nanos(self.start_ns),
             duration: duration_ns,
@@ -399,16 +404,29 @@ mod tests {
     #[test]
     fn a_journey_that_was_closed_for_others_and_goes_on_is_two() {
         let mut journeys = Journeys::default();
-        add(&mut journeys, &output("a", 0, 50_000));
-        add(&mut journeys, &output("kept", 0, 40_000));
+        add(&mut journeys, &output("a", 0, 500_000));
+        add(&mut journeys, &output("kept", 0, 400_000));
         for n in 0..MAX_OPEN as i64 + 3_000 {
             add(&mut journeys, &output("kept", n, n + 1));
             add(&mut journeys, &output(&format!("other-{n}"), n, n + 1));
         }
-        add(&mut journeys, &output("a", 0, 60_000));
+        add(&mut journeys, &output("a", 0, 600_000));
         let slowest = journeys.finish("shop");
-        let expect = [("a", 0, 60_000, 1, 0), ("a", 0, 50_000, 1, 0), ("kept", 0, 40_000, 100, 12_901)];
+        let expect = [("a", 0, 600_000, 1, 0), ("a", 0, 500_000, 1, 0), ("kept", 0, 400_000, 100, 22_901)];
         assert_eq!(told(&slowest)[..3], expect);
+    }
+
+    #[test]
+    fn a_journey_may_be_silent_while_thousands_come_and_go() {
+        let mut journeys = Journeys::default();
+        let line = |id: &str| Output { url: "http://shop.example.com/orders?page=1".to_owned(), ..output(id, 0, 1) };
+        add(&mut journeys, &output("slow", 0, 1));
+        // 19 s of a thousand a second, with UUIDs.
+        (0..19_000).for_each(|n| add(&mut journeys, &line(&format!("c276c8c7-6fec-4aa9-b6bd-{n:012}"))));
+        let each = journeys.open_bytes / journeys.open.len();
+        assert!(each <= 600, "an open journey takes {each} bytes");
+        add(&mut journeys, &output("slow", 18_000, 19_000));
+        assert_eq!(told(&journeys.finish("shop"))[0], ("slow", 0, 19_000, 2, 0));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Sessions {
                 tally.routes.get_or_insert_default().merge(&routes);
             }
             let work = tally.work.get_or_insert_default();
-            taken.work.iter().for_each(|taken| work.merge(taken));
+            work.merge(&taken.work);
             work.merge(&session.take_counts());
             if let Some(collectors) = lock(&self.collectors).get(&session.test).filter(|_| !taken.outputs.is_empty()) {
                 collected.push(Collected { collectors: collectors.clone(), outputs: taken.outputs });
