@@ -144,6 +144,8 @@ struct Limit {
     most: u64,
     /// What the command has.
     theirs: u64,
+    /// What the guard has while it starts the command, and the command until it is bound.
+    meanwhile: u64,
     /// Whether it was asked for, so that the command can't raise it.
     is_bound: bool,
 }
@@ -341,6 +343,8 @@ impl<'a> Serving<'a> {
             }
             None => command.program.to_owned(),
         };
+        let null = self.null.try_clone()?;
+        let given = [null.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
         let mut prepared = process::Command::new(program);
         prepared
             .arg0(command.program)
@@ -349,13 +353,13 @@ impl<'a> Serving<'a> {
             .envs(command.env.iter().copied())
             .current_dir(command.folder)
             .process_group(0)
-            .stdin(Stdio::from(self.null.try_clone()?))
+            .stdin(Stdio::from(null))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr));
-        let limits = self.limits(command);
+        let limits = self.limits(command, given);
         // A command inherits the limits of the moment; where one is refused, it runs as well.
         for (resource, limit) in &limits {
-            let _ = setrlimit(*resource, limit.theirs, limit.most);
+            let _ = setrlimit(*resource, limit.meanwhile, limit.most);
         }
         let started = prepared.spawn();
         for (resource, limit) in &limits {
@@ -370,18 +374,19 @@ impl<'a> Serving<'a> {
         started
     }
 
-    /// What a command may have at the most.
-    fn limits(&self, command: &Command<'_>) -> [(Resource, Limit); 2] {
-        let of = |(mine, most): (u64, u64), asked: Option<u64>, otherwise: u64| Limit {
-            mine,
-            most,
-            theirs: asked.unwrap_or(otherwise).min(most),
-            is_bound: asked.is_some(),
+    /// What a command may have at the most, which is `given` these descriptors of the guard's.
+    fn limits(&self, command: &Command<'_>, given: [RawFd; 3]) -> [(Resource, Limit); 2] {
+        let of = |(mine, most): (u64, u64), asked: Option<u64>, otherwise: u64, meanwhile: u64| {
+            let theirs = asked.unwrap_or(otherwise).min(most);
+            Limit { mine, most, theirs, meanwhile: theirs.max(meanwhile), is_bound: asked.is_some() }
         };
         let Limits { memory, open_files } = command.limits;
+        // The C library gives nothing whose number is beyond the limit of the moment, however small it is at the command.
+        let numbers = given.into_iter().filter_map(|descriptor| u64::try_from(descriptor).ok());
+        let all_given = numbers.max().map_or(0, |highest| highest + 1);
         [
-            (Resource::RLIMIT_NOFILE, of(self.open_files, open_files, OPEN_FILES)),
-            (Resource::RLIMIT_DATA, of(self.memory, memory, self.memory.0)),
+            (Resource::RLIMIT_NOFILE, of(self.open_files, open_files, OPEN_FILES, all_given)),
+            (Resource::RLIMIT_DATA, of(self.memory, memory, self.memory.0, 0)),
         ]
     }
 

@@ -48,6 +48,7 @@ use std::time::Duration;
 
 pub use ask::{AGENT, Ask};
 pub use expect::{Expect, Judge};
+pub(in crate::kinds) use h2::finds_fault;
 pub use request::{Body, Request};
 pub use rows::Rows;
 pub use settings::{Http2, Settings};

@@ -192,7 +192,8 @@ impl Session {
     /// A call was answered with more than that it ended.
     pub fn answered(&self, mut answered: Answered) {
         let Response { output, tags, .. } = &mut answered.response;
-        output.truncate(output.floor_char_boundary(OUTPUT));
+        let whole = (0..=OUTPUT.min(output.len())).rev().find(|end| output.is_char_boundary(*end));
+        output.truncate(whole.unwrap_or(0));
         output.shrink_to_fit();
         let tagged: usize = tags.iter().map(|tag| tag.key.len() + tag.value.len()).sum();
         if tagged > OUTPUT || tags.len() > TAGS || self.answers.try_send(answered).is_err() {

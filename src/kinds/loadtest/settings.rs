@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::binary::{self, Binary};
 use super::rpc::Address;
-use crate::guard::{Limits, MAX_REQUEST, Request};
+use crate::guard::{LEAST_MEMORY, Limits, MAX_REQUEST, Request};
 use crate::keys::Keys;
 use crate::kinds::command::{environment, folder};
 use crate::kinds::{MAX_GRACE, timeout};
@@ -19,8 +19,6 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_STARTUP_TIMEOUT: Duration = Duration::from_millis(10);
 /// The memory that a load test may have unless its type says otherwise, in bytes.
 const MEMORY: u64 = 1 << 30;
-/// The least memory that it can be given, in bytes: less, and no program begins.
-const MIN_MEMORY: u64 = 16 << 20;
 /// The most, in bytes.
 const MAX_MEMORY: u64 = 1 << 40;
 /// The files that a load test may have open unless its type says otherwise.
@@ -95,7 +93,7 @@ impl Settings {
         }
         let folder = folder(keys);
         let memory = keys.bytes("memory", MAX_MEMORY).unwrap_or(MEMORY);
-        if memory < MIN_MEMORY {
+        if memory < LEAST_MEMORY {
             keys.refuse_key("memory", "\"memory\" is too little for any program", "at least \"16MiB\"");
         }
         let open_files = keys.integer("open_files", MIN_OPEN_FILES, MAX_OPEN_FILES).unwrap_or(OPEN_FILES);

@@ -104,7 +104,7 @@ impl Supervisor {
         let executable =
             binary::get(&settings.binary, &house.state, house.key.as_ref(), Instant::now() + GET, &|| !is_wanted())?;
         let place = house.places.take(address, &self.session.test, Instant::now() + PORT, is_wanted)?;
-        let request = settings.request(&executable.program(), address);
+        let request = settings.request(executable.program(), address);
         let request = request.context("its command is longer than can be asked for")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(Guard::shared()?);

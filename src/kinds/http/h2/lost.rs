@@ -135,7 +135,7 @@ impl fmt::Display for Why {
 }
 
 /// Whether who resets a stream so finds fault with what was said, and not with what he can do.
-const fn finds_fault(code: Code) -> bool {
+pub const fn finds_fault(code: Code) -> bool {
     matches!(
         code,
         Code::PROTOCOL_ERROR

@@ -21,7 +21,7 @@ mod translated;
 mod wire;
 
 pub use exchange::ask;
-pub use lost::{Again, Lost};
+pub use lost::{Again, Lost, finds_fault};
 pub use sessions::{Mark, Place, Sessions, Taken, Turn};
 pub use translated::{Translated, can_be_asked};
 

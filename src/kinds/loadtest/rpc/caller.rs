@@ -43,7 +43,7 @@ impl Caller {
     /// the call off.
     ///
     /// A call is never made twice, unless the program can't have looked at it: where nothing of it was written, where the
-    /// program has said so while it left, and, once, where it has refused it.
+    /// program has said so while it left, and, once and over a newer connection, where it has refused it.
     ///
     /// # Errors
     /// There was no answer. An answer may say that the journey failed: see [`failure_of`].
@@ -57,7 +57,10 @@ impl Caller {
             };
             let (count, most) = match trouble {
                 Trouble::Unsent(_) | Trouble::NotProcessed(_) => (&mut late, MAX_LATE),
-                Trouble::Reset(Code::REFUSED_STREAM) => (&mut refused, 1),
+                Trouble::Reset(Code::REFUSED_STREAM) => {
+                    place.refused();
+                    (&mut refused, 1)
+                }
                 _ => return Err(trouble),
             };
             *count += 1;

@@ -45,8 +45,15 @@ pub struct Line {
 pub async fn open(address: &Address) -> Result<(Line, Driven), Trouble> {
     let noted = Rc::<Noted>::default();
     let connected = Wire::connect(address, &noted).await;
-    let wire = connected
-        .map_err(|error| Trouble::Unreachable(error.kind(), format!("nobody takes calls at {address}: {error}")))?;
+    let wire = connected.map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                format!("who listens at {address} has as many connections waiting as it takes")
+            }
+            _ => format!("nobody takes calls at {address}: {error}"),
+        };
+        Trouble::Unreachable(error.kind(), why)
+    })?;
     let mut builder = Builder::new();
     builder
         .enable_push(false)

@@ -17,6 +17,10 @@ use super::address::Address;
 use super::line::{self, Line};
 use super::trouble::Trouble;
 
+/// The most connections that are opened at once; the next follows when one is open. What listens keeps only so many
+/// waiting until it accepts them, and the others are refused.
+pub const MAX_OPENING: usize = 16;
+
 /// The connections. They end when this is dropped.
 #[derive(Debug)]
 pub struct Lines(Rc<All>);
@@ -96,9 +100,9 @@ impl All {
         None
     }
 
-    /// Opens as many connections as those that wait need beside those that are being opened.
+    /// Opens as many connections as those that wait need beside those that are being opened, as far as it may at once.
     fn open_enough(self: &Rc<Self>) {
-        let needed = |waiting: usize| waiting.div_ceil(self.limit.get().max(1));
+        let needed = |waiting: usize| waiting.div_ceil(self.limit.get().max(1)).min(MAX_OPENING);
         if needed(self.waiting.borrow().len()) <= self.opening.get() {
             return;
         }
@@ -141,9 +145,11 @@ async fn run(address: Address, opening: Opening) {
     match line::open(&address).await {
         Err(trouble) => opening.failed(&trouble),
         Ok((line, driven)) => {
-            let line = Rc::new(line);
-            opening.opened(&line);
-            line.close(driven.await);
+            // Only calls keep it open, and that it takes new ones.
+            let line = opening.opened(line);
+            let ended = driven.await;
+            let Some(line) = line.upgrade() else { return };
+            line.close(ended);
             if let Some(all) = all.upgrade() {
                 all.listed.borrow_mut().retain(|listed| !Rc::ptr_eq(listed, &line));
             }
@@ -152,11 +158,14 @@ async fn run(address: Address, opening: Opening) {
 }
 
 impl Opening {
-    fn opened(self, line: &Rc<Line>) {
-        let Some(all) = self.0.upgrade() else { return };
+    fn opened(self, line: Line) -> Weak<Line> {
+        let Some(all) = self.0.upgrade() else { return Weak::new() };
         all.limit.set(line.limit());
-        all.listed.borrow_mut().push(Rc::clone(line));
+        let line = Rc::new(line);
+        let kept = Rc::downgrade(&line);
+        all.listed.borrow_mut().push(line);
         self.over(&all);
+        kept
     }
 
     /// It can't be had: those that fit on it fail, as each of them would have with one of its own.
@@ -195,6 +204,17 @@ impl Place {
     /// The connection itself.
     pub fn line(&self) -> &Line {
         &self.line
+    }
+
+    /// The program has refused the call, as it does while it still counts calls that were broken off. So it may on every
+    /// connection that is as old: none of them takes new calls, while those that are on it go on.
+    pub fn refused(&self) {
+        let Some(all) = self.all.upgrade() else { return };
+        let mut listed = all.listed.borrow_mut();
+        // Else others are there already since another call was refused.
+        if listed.iter().any(|line| Rc::ptr_eq(line, &self.line)) {
+            listed.clear();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use h2::Reason as Code;
 use tonic::{Code as Status, Status as Told};
 
 use crate::fault::quote_most;
+use crate::kinds::http::finds_fault;
 use crate::target::{Failure, Reason};
 
 /// The most characters of a load test's words that a failure quotes.
@@ -107,21 +108,6 @@ impl fmt::Display for Trouble {
 }
 
 impl std::error::Error for Trouble {}
-
-/// Whether who resets a stream so finds fault with what was said, and not with what he can do.
-const fn finds_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::PROTOCOL_ERROR
-            | Code::FLOW_CONTROL_ERROR
-            | Code::SETTINGS_TIMEOUT
-            | Code::STREAM_CLOSED
-            | Code::FRAME_SIZE_ERROR
-            | Code::COMPRESSION_ERROR
-            | Code::INADEQUATE_SECURITY
-            | Code::HTTP_1_1_REQUIRED
-    )
-}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use hyper::HeaderMap;
+use nix::sys::socket::{Backlog, listen};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -19,6 +20,7 @@ use super::*;
 use crate::golo::ResponseTag;
 use crate::kinds::loadtest::rpc::answers;
 use crate::kinds::loadtest::rpc::grpc::MAX_ANSWER;
+use crate::kinds::loadtest::rpc::lines::MAX_OPENING;
 
 /// Any stream, as what serves has no use for its type.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -572,12 +574,131 @@ fn a_program_that_leaves_in_peace_costs_no_hit() {
 }
 
 #[test]
-fn a_call_that_is_refused_is_made_once_more() {
-    let plan = vec![vec![Leave::Refusing, Leave::Not, Leave::Refusing, Leave::Refusing, Leave::Not]];
-    left(plan, |heard| {
+fn a_call_that_is_refused_is_made_once_more_over_another_connection() {
+    use Leave::{Not, Refusing};
+    left(vec![vec![Refusing], vec![Not, Refusing], vec![Refusing], vec![Not]], |heard| {
         let [first, second, third] = heard.try_into().unwrap();
         assert!(first.is_ok() && third.is_ok());
         assert_eq!(reason_of(second).0, Reason::Other);
+    });
+}
+
+/// Serves as a program does whose handlers don't heed that a call was broken off: it has its place for good, and what
+/// comes beyond `streams` is refused.
+fn serve_heedless(listener: Listener, streams: usize, seen: &Rc<Seen>, go_on: &Rc<Notify>) -> JoinHandle<()> {
+    let (seen, go_on) = (Rc::clone(seen), Rc::clone(go_on));
+    spawn_local(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let mut connection = listener.accept_http_2(u32::try_from(streams).unwrap()).await;
+            add(&seen.connections, 1);
+            let (seen, go_on) = (Rc::clone(&seen), Rc::clone(&go_on));
+            connections.spawn_local(async move {
+                let here = Rc::new(Cell::new(0));
+                while let Some(Ok(call)) = connection.accept().await {
+                    let mut call = Call::new(call);
+                    add(&seen.calls, 1);
+                    if here.get() == streams {
+                        call.respond.send_reset(Code::REFUSED_STREAM);
+                        continue;
+                    }
+                    add(&here, 1);
+                    let (seen, here, go_on) = (Rc::clone(&seen), Rc::clone(&here), Rc::clone(&go_on));
+                    spawn_local(async move {
+                        add(&seen.now, 1);
+                        seen.something.notify_one();
+                        tokio::select! {
+                            _ = poll_fn(|cx| call.respond.poll_reset(cx)) => {}
+                            () = go_on.notified() => {
+                                call.answer(&Response::default());
+                                here.set(here.get() - 1);
+                            }
+                        }
+                        seen.now.set(seen.now.get() - 1);
+                        seen.something.notify_one();
+                    });
+                }
+                seen.connections.set(seen.connections.get() - 1);
+                seen.something.notify_one();
+            });
+        }
+    })
+}
+
+#[test]
+fn places_that_a_program_has_not_freed_yet_cost_no_call() {
+    #[track_caller]
+    fn check(limit: usize, lines: usize, dropped_on_each: usize, more: usize) {
+        on_an_engine_thread(async move {
+            let folder = tempfile::tempdir().unwrap();
+            let (listener, address) = Listener::unix(&folder.path().join("s"));
+            let (seen, go_on) = (Rc::<Seen>::default(), Rc::new(Notify::new()));
+            let serving = serve_heedless(listener, limit, &seen, &go_on);
+            let caller = Rc::new(Caller::new(address, "job"));
+            let trigger = || {
+                let caller = Rc::clone(&caller);
+                spawn_local(async move { caller.trigger().await })
+            };
+            // They wait in turn, so each so many in a row are on one connection.
+            let calls: Vec<_> = (0..limit * lines).map(|_| trigger()).collect();
+            seen.until(|seen| seen.now.get() == limit * lines).await;
+            assert_eq!(seen.connections.get(), lines);
+            let (dropped, kept): (Vec<_>, Vec<_>) =
+                calls.into_iter().enumerate().partition(|(at, _)| at % limit < dropped_on_each);
+            for (_, call) in dropped {
+                call.abort();
+            }
+            seen.until(|seen| seen.now.get() == kept.len()).await;
+            let mut others = tokio::task::JoinSet::new();
+            for _ in 0..more {
+                others.spawn_local(trigger());
+            }
+            tokio::select! {
+                () = seen.until(|seen| seen.now.get() == kept.len() + more) => {}
+                ended = others.join_next() => panic!("{ended:?}"),
+            }
+            // What has no call any more, and takes none, is closed.
+            let still = if kept.is_empty() { 0 } else { lines };
+            seen.until(|seen| seen.connections.get() == still + more.div_ceil(limit)).await;
+            go_on.notify_waiters();
+            for (_, call) in kept {
+                call.await.unwrap().unwrap();
+            }
+            while let Some(answer) = others.join_next().await {
+                answer.unwrap().unwrap().unwrap();
+            }
+            serving.abort();
+        });
+    }
+    check(1, 1, 1, 1);
+    check(1, 1, 1, 2);
+    // However many have such places, as after a stall that broke off every call.
+    check(1, 10, 1, 1);
+    check(10, 10, 10, 1);
+    check(10, 10, 1, 1);
+    check(10, 10, 1, 10);
+    check(10, 10, 3, 35);
+}
+
+#[test]
+fn more_connections_are_opened_than_a_listener_keeps_waiting() {
+    on_an_engine_thread(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (listener, address) = Listener::unix(&folder.path().join("s"));
+        let Listener::Unix(socket) = &listener else { unreachable!() };
+        listen(socket, Backlog::new(i32::try_from(MAX_OPENING).unwrap()).unwrap()).unwrap();
+        let seen = Rc::<Seen>::default();
+        let serving = listener.serve(1, &seen, async |call: Call| call.answer(&Response::default()));
+        let caller = Rc::new(Caller::new(address, "job"));
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let caller = Rc::clone(&caller);
+            calls.spawn_local(async move { caller.trigger().await });
+        }
+        while let Some(answer) = calls.join_next().await {
+            answer.unwrap().unwrap();
+        }
+        serving.abort();
     });
 }
 
