@@ -95,7 +95,9 @@ fn a_port_that_the_last_minutes_load_test_still_has_is_waited_for() {
     let results = sandbox.results();
     results.expect_planned("a", 240);
     assert_eq!(results.failures("a", "deadline"), 1, "{results}");
-    assert_eq!(nginx.hits().len() as u64, results.total("a", "ok"), "{results}");
+    // One may have been under way at the stop.
+    let (ok, arrived) = (results.total("a", "ok"), nginx.hits().len() as u64);
+    assert!((ok..=ok + 1).contains(&arrived), "{arrived}\n{results}");
 }
 
 #[test]
