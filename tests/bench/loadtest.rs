@@ -57,7 +57,7 @@ fn main() {
     let ended = run.wait(BOUND + seconds(60.0));
 
     let each = |used: Duration| used.as_secs_f64() * 1e6 / journeys as f64;
-    let sum = |who: usize| after[who].values().sum::<Duration>() - before[who].values().sum();
+    let sum = |who: usize| after[who].values().sum::<Duration>() - before[who].values().sum::<Duration>();
     let [of_runner, of_guard, of_program] = [0, 1, 2].map(|who| each(sum(who)));
     println!("journeys a second, at nginx                {:>9.0}", journeys as f64 / took);
     println!("the agent, µs of a processor (goal: 100)   {:>9.1}", of_runner + of_guard);

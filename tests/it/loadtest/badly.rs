@@ -63,9 +63,10 @@ fn one_that_dies_at_once_is_a_clear_error_and_its_hits_are_missed() {
     let (results, ended) = run(&sandbox, 55.0, 0.0);
     ended.expect_code(0);
     assert_eq!(ends(&results), (0, 0), "{results}");
-    assert_eq!(results.total("a", "missed"), 120, "{results}");
+    assert_eq!((ends(&results), results.total("a", "missed")), ((0, 0), 120), "{results}");
     let log = &ended.stderr;
-    assert!(log.contains("test a: its load test has ended before it answered: exit status 3"), "{log}");
+    let expected = "error: test a cannot run: its load test has ended before it answered: exit status 3; its hits are";
+    assert!(log.contains(expected), "{log}");
     assert!(times("it was told to exit", log) >= 2, "what it says is in the log\n{log}");
     assert!(nginx.hits().is_empty());
 }
@@ -259,7 +260,8 @@ fn one_that_never_listens_is_a_clear_error_within_its_startup_timeout() {
     let begun = sandbox.start(&clock);
     expect_processes(&sandbox, 1);
     let started = std::time::Instant::now();
-    let is_told = || begun.stderr().contains("its load test did not answer at unix:").then_some(());
+    let expected = "error: test a cannot run: its load test did not answer at unix:";
+    let is_told = || begun.stderr().contains(expected).then_some(());
     eventually("the error", seconds(2.0), is_told);
     expect_gone(&sandbox, started + seconds(1.0));
     let (results, ended) = end(&sandbox, begun, &clock, 0.0);

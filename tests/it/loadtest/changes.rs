@@ -76,6 +76,50 @@ fn at_a_port_another_program_takes_over_in_mid_minute() {
 }
 
 #[test]
+fn a_program_that_fails_in_mid_minute_is_a_clear_error_until_another_takes_over() {
+    let clock = Clock::at(40.0);
+    let (nginx, sandbox, run, old) = under_way(&clock);
+    odd(&sandbox, "front", &nginx.url("/broken"), "exit=3", "startup_timeout = \"1s\"\n");
+    eventually("an attempt", BOUND, || run.stderr().contains("exit status 3").then_some(()));
+    // The old one is hit until it is known what becomes of the new one.
+    assert!(!is_over(old));
+    eventually("the error", BOUND, || run.stderr().contains("error: test a cannot run").then_some(()));
+    expect_gone(&sandbox, Instant::now());
+    odd(&sandbox, "front", &nginx.url("/new"), "", "");
+    hits(&nginx, "/new/");
+    run.terminate();
+    let ended = run.wait(BOUND);
+    ended.expect_code(0);
+    let results = sandbox.results();
+    results.expect_planned("a", 120);
+    let (arrived, ok) = (arrived(&nginx), results.total("a", "ok"));
+    assert_eq!(arrived.keys().collect::<Vec<_>>(), ["/new/a/:id", "/old/a/:id"]);
+    assert!((ok..=ok + 1).contains(&arrived.values().sum()), "{arrived:?}\n{results}");
+    assert_eq!(results.total("a", "failed"), 0, "{results}");
+}
+
+#[test]
+fn a_change_that_is_taken_back_while_it_starts_leaves_one_program() {
+    let clock = Clock::at(40.0);
+    let (nginx, sandbox, run, _) = under_way(&clock);
+    for round in 0..5 {
+        odd(&sandbox, "front", &nginx.url("/new"), "never=yes", "");
+        eventually("two programs", BOUND, || (processes(&sandbox).len() >= 2).then_some(()));
+        odd(&sandbox, "front", &nginx.url("/old"), &format!("round={round}"), "");
+        hits(&nginx, "/old/");
+    }
+    eventually("one program", BOUND, || (processes(&sandbox).len() == 1).then_some(()));
+    run.terminate();
+    run.succeed(3.0);
+    let results = sandbox.results();
+    results.expect_planned("a", 120);
+    let (arrived, ok) = (arrived(&nginx), results.total("a", "ok"));
+    assert_eq!(arrived.keys().collect::<Vec<_>>(), ["/old/a/:id"]);
+    assert!((ok..=ok + 1).contains(&arrived["/old/a/:id"]), "{arrived:?}\n{results}");
+    assert_eq!(results.total("a", "failed"), 0, "{results}");
+}
+
+#[test]
 fn a_removed_test_leaves_no_process_and_comes_back_with_a_new_one() {
     let clock = Clock::at(48.0);
     let (nginx, sandbox, run, first) = under_way(&clock);

@@ -61,7 +61,7 @@ fn a_program_that_the_system_cannot_start_is_a_clear_error() {
     let (results, ended) = run(&sandbox, 55.0, 0.0);
     ended.expect_code(0);
     for (name, expected) in [("text", "Exec format error"), ("script", "No such file or directory")] {
-        let begin = format!("test {name}: its load test could not be started: {expected}");
+        let begin = format!("error: test {name} cannot run: its load test could not be started: {expected}");
         assert!(ended.stderr.contains(&begin), "{}", ended.stderr);
         results.expect_planned(name, 120);
         assert_eq!(results.total(name, "missed"), 120, "{results}");
