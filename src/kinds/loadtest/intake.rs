@@ -61,7 +61,7 @@ pub struct Answered {
 pub struct Taken {
     /// The requests by route; `None` where there were none.
     pub routes: Option<Box<Routes>>,
-    /// `requests` and `request_errors`; `lines` that were no Outputs, and `unread_answers`, once there was one; and
+    /// `requests` and `request_errors`; `lines` that were no Outputs, once there was one; and
     /// `uncollected` Outputs, where somebody collects them.
     pub work: Work,
     /// The Outputs, where somebody [collects](Intake::wants_outputs) them.
@@ -86,8 +86,6 @@ struct Taker {
     outputs: Option<Vec<Output>>,
     output_bytes: usize,
     uncollected: u64,
-    /// Answers that were not looked at.
-    lost: u64,
     /// What was printed.
     printed: Recent,
     /// The requests of which answers have told.
@@ -135,7 +133,6 @@ impl Intake {
             outputs: None,
             output_bytes: 0,
             uncollected: 0,
-            lost: 0,
             printed: Recent::default(),
             told: Recent::default(),
         };
@@ -169,11 +166,6 @@ impl Intake {
     /// trigger has printed one: with the answer's ID, or, if that is no journey's, at a time in between.
     pub fn answered(&mut self, answered: &Answered) {
         self.taker.answered(answered);
-    }
-
-    /// A trigger was answered, and what the answer says can't be looked at, as too much of that waits.
-    pub fn lose_answer(&mut self) {
-        self.taker.lost += 1;
     }
 
     /// What came since the last time.
@@ -286,14 +278,13 @@ impl Taker {
 
     fn take(&mut self) -> Taken {
         let lines = (self.all_strange > 0).then(|| ("lines", mem::take(&mut self.strange)));
-        let lost = (self.lost > 0).then(|| ("unread_answers", mem::take(&mut self.lost)));
         let uncollected = self.outputs.is_some().then(|| ("uncollected", mem::take(&mut self.uncollected)));
         let requests =
             [("requests", mem::take(&mut self.requests)), ("request_errors", mem::take(&mut self.request_errors))];
         self.output_bytes = 0;
         Taken {
             routes: self.routes.take(),
-            work: requests.into_iter().chain(lines).chain(lost).chain(uncollected).collect(),
+            work: requests.into_iter().chain(lines).chain(uncollected).collect(),
             outputs: self.outputs.as_mut().map(mem::take).unwrap_or_default(),
         }
     }

@@ -42,6 +42,7 @@ struct Habits {
 }
 
 impl Habits {
+    #[expect(clippy::zombie_processes, reason = "they are there to be left behind")]
     fn first_journey(&self) {
         flood(self.flood_stdout, std::io::stdout());
         flood(self.flood_stderr, std::io::stderr());
