@@ -8,7 +8,7 @@
 
 mod collect;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -191,26 +191,32 @@ impl Round {
     }
 
     fn deliver_all(&mut self, is_locked: bool, until: Instant) -> End {
+        // What can't be read at the moment holds up nothing but itself.
+        let (mut unread, mut trouble) = (BTreeSet::new(), None);
         loop {
-            let ready = self.ready(is_locked);
+            let mut ready = self.ready(is_locked);
+            ready.retain(|group| !unread.contains(group));
             if ready.is_empty() {
-                return End::Done;
+                return trouble.map_or(End::Done, |trouble| self.halt(trouble));
             }
-            let (mut first, mut summaries) = (0, Vec::new());
+            let (mut groups, mut summaries) = (Vec::new(), Vec::new());
             for (index, group) in ready.iter().enumerate() {
                 match self.merged(group) {
-                    Ok(merged) => summaries.extend(merged),
-                    Err(trouble) => {
-                        // What stands before it can be read.
-                        let _ = self.deliver_batch(&ready[first..index], &summaries, until);
-                        return self.halt(trouble);
+                    Ok(merged) => {
+                        summaries.extend(merged);
+                        groups.push(group.clone());
+                    }
+                    Err(unreadable) => {
+                        trouble = Some(unreadable);
+                        unread.insert(group.clone());
                     }
                 }
-                if summaries.iter().map(weight).sum::<usize>() >= BATCH || index + 1 == ready.len() {
-                    if let End::Halt = self.deliver_batch(&ready[first..=index], &summaries, until) {
+                let is_enough = summaries.iter().map(weight).sum::<usize>() >= BATCH || index + 1 == ready.len();
+                if is_enough && !groups.is_empty() {
+                    if let End::Halt = self.deliver_batch(&groups, &summaries, until) {
                         return End::Halt;
                     }
-                    (first, summaries) = (index + 1, Vec::new());
+                    (groups, summaries) = (Vec::new(), Vec::new());
                 }
             }
         }
@@ -520,19 +526,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_at_the_moment_stays_and_what_is_before_it_goes() {
-        let Setting { mut round, given, _state: state } = setting(&["M.1.00-10", "M.1.10-20"], None, |_| Ok(()));
+    fn what_cannot_be_read_at_the_moment_stays_and_what_is_around_it_goes() {
+        let labels = ["M.1.00-10", "M.1.10-20", "M.1.20-30"];
+        let Setting { mut round, given, _state: state } = setting(&labels, None, |_| Ok(()));
         let file = state.path().join("spool/fake/new/M.1.10-20");
         let elsewhere = state.path().join("elsewhere");
         std::fs::rename(&file, &elsewhere).unwrap();
         // Reading its first byte is an I/O error.
         std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
         round.deliver(soon());
-        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (1, 1));
+        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (2, 1));
         assert!(round.trouble.as_ref().is_some_and(|trouble| trouble.contains("M.1.10-20")), "{:?}", round.trouble);
         std::fs::rename(&elsewhere, &file).unwrap();
         round.deliver(soon());
-        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (2, 0));
+        assert_eq!((given.lock().unwrap().concat().len(), round.spool.waiting("fake").len()), (3, 0));
         assert_eq!(round.trouble, None);
     }
 

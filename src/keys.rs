@@ -84,6 +84,11 @@ impl<'a> Keys<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether what has not been read has a table in it.
+    pub fn has_tables(&self) -> bool {
+        self.table.values().any(|value| has_table(value.get_ref()))
+    }
+
     /// Whether `key` is there, and has been read.
     pub fn was_read(&self, key: &str) -> bool {
         self.places.iter().any(|(name, _)| *name == key)
@@ -407,6 +412,11 @@ impl<'a> Keys<'a> {
         let at = offset.map(|offset| position(self.source.text, offset));
         self.faults.push(Fault { file: self.source.file.into(), at, seen, right, now: self.source.now });
     }
+}
+
+/// Whether a value is a table, or a list that has one.
+pub fn has_table(value: &DeValue<'_>) -> bool {
+    value.is_table() || value.as_array().is_some_and(|items| items.iter().any(|item| has_table(item.get_ref())))
 }
 
 /// Reads `"250ms"`, `"1.5s"`, `"5s"`, `"1m"`, `"1h"`, `"20us"`.

@@ -369,17 +369,19 @@ impl Run {
         if self.preparing.get(name) != Some(&assignment.made) {
             return;
         }
-        let is_too_late = match &prepared {
-            Ok(_) => Instant::now() >= self.minute.end(),
-            Err(error) => error.is::<Ended>(),
-        };
-        if is_too_late {
-            // It is told with those that still aren't ready.
+        let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
+        let is_ended = prepared.as_ref().is_err_and(anyhow::Error::is::<Ended>);
+        if (prepared.is_ok() || is_ended) && Instant::now() >= self.minute.end() {
+            // Too late: it is told with those that still aren't ready.
             return;
         }
         self.preparing.remove(name);
-        let is_wanted = self.tests.get(name).is_some_and(|known| known.active) && !self.backstage.is_stopped();
         match prepared {
+            Err(_) if is_ended && is_wanted => {
+                // By what an older change began, later.
+                let test = self.tests.get(name).map(|known| known.test.clone());
+                test.iter().for_each(|test| self.prepare(test, assignment.clone()));
+            }
             _ if !is_wanted => self.backstage.settle(name, &Prepared::Nothing),
             Ok(prepared) => self.hit_now(&Assignment { prepared, made: Instant::now(), ..assignment }),
             Err(error) => {

@@ -6,11 +6,10 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use log::LevelFilter;
-use toml::de::DeValue;
 
 use crate::fault::Fault;
 use crate::hostname::hostname;
-use crate::keys::{Keys, Source};
+use crate::keys::{Keys, Source, has_table};
 use crate::kinds::loadtest::PublicKey;
 use crate::page::{Key, Page};
 use crate::trust::{self, Distrust, MAX_FILE};
@@ -149,6 +148,7 @@ impl Settings {
 
     fn from_keys(keys: &mut Keys<'_>) -> Self {
         let default = Self::default();
+        let has_tables = keys.has_tables();
         let second = Duration::from_secs(1);
         let host = keys.parsed("host", "a name of 1 to 255 characters without spaces or slashes", |text| {
             let sound = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
@@ -180,20 +180,20 @@ impl Settings {
             log_level: keys.choice("log_level", &levels).unwrap_or(default.log_level),
             log_file: keys.path("log_file"),
             // The last one: it looks at what none of the others is.
-            minisign_key: keys.meanwhile(NOBODY, Self::key),
+            minisign_key: keys.meanwhile(NOBODY, |keys| Self::key(keys, has_tables)),
         }
     }
 
     /// The key that programs have to be signed with. One that can't be read, is misspelled, or may stand in a table, which
     /// this file has none of, does not leave programs to run that nobody has signed.
-    fn key(keys: &mut Keys<'_>) -> Option<PublicKey> {
+    fn key(keys: &mut Keys<'_>, has_tables: bool) -> Option<PublicKey> {
         let key = keys.parsed(KEY, PublicKey::RIGHT, PublicKey::parse);
         let is_unread = key.is_none() && keys.was_read(KEY);
         let is_elsewhere = keys.refuse_unknown(|value, nearest| {
             let is_key = value.as_str().is_some_and(|text| PublicKey::parse(text).is_some());
             is_key || has_table(value) || nearest == Some(KEY)
         });
-        if is_unread || is_elsewhere { Some(PublicKey::OF_NOBODY) } else { key }
+        if is_unread || is_elsewhere || has_tables { Some(PublicKey::OF_NOBODY) } else { key }
     }
 
     /// The most threads that hit.
@@ -206,10 +206,6 @@ impl Settings {
     pub fn host(&self) -> String {
         self.host.clone().unwrap_or_else(hostname)
     }
-}
-
-fn has_table(value: &DeValue<'_>) -> bool {
-    value.is_table() || value.as_array().is_some_and(|items| items.iter().any(|item| has_table(item.get_ref())))
 }
 
 #[cfg(test)]
@@ -283,6 +279,9 @@ mod tests {
             key.replace("minisign_key", "MINISIGN_KEY"),
         ] {
             check(&text, Some(PublicKey::OF_NOBODY), "; no load test runs");
+        }
+        for text in [format!("[host]\nname = \"web1\"\n{key}"), format!("log_file = {{ {key} }}")] {
+            check(&text, Some(PublicKey::OF_NOBODY), "; its default is used");
         }
         check("frobnicate = 7", None, "it is ignored");
         check("frobnicate = [7]", None, "it is ignored");

@@ -4,6 +4,7 @@
 //! that a round that is broken off goes on where it was. Where one request
 //! spoils an array, halves of it are tried, until it is alone.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
@@ -79,14 +80,24 @@ impl Round {
 
     /// Delivers all requests that wait, the oldest interval first.
     pub(super) fn collect_all(&mut self, is_locked: bool, until: Instant) -> End {
+        // What can't be read at the moment holds up nothing but itself.
+        let (mut unread, mut trouble) = (BTreeSet::new(), None);
         loop {
-            let labels = self.collectable(is_locked);
+            let mut labels = self.collectable(is_locked);
+            labels.retain(|label| !unread.contains(label));
             if labels.is_empty() {
-                return End::Done;
+                return trouble.map_or(End::Done, |trouble| self.halt(trouble));
             }
             for label in labels {
-                if let End::Halt = self.collect(&label, until) {
-                    return End::Halt;
+                match self.collect(&label, until) {
+                    Ok(End::Done) => {}
+                    Ok(End::Halt) => return End::Halt,
+                    Err(error) => {
+                        if let Err(stays) = self.give_up(&label, &error) {
+                            trouble = Some(stays);
+                            unread.insert(label);
+                        }
+                    }
                 }
             }
         }
@@ -102,28 +113,30 @@ impl Round {
     }
 
     /// Delivers the requests of an interval; what of them is not settled in the end is kept.
-    fn collect(&mut self, label: &Label, until: Instant) -> End {
+    ///
+    /// # Errors
+    /// They can't be read.
+    fn collect(&mut self, label: &Label, until: Instant) -> io::Result<End> {
         let carried = self.carried_outputs.remove(label);
         let is_carried = carried.is_some();
         let mut outputs = match carried.map_or_else(|| self.spool.outputs(&self.post.name, label), Ok) {
             Ok(outputs) => outputs,
-            Err(error) if error.kind() == ErrorKind::NotFound => return End::Done,
-            Err(error) => return self.give_up(label, &error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(End::Done),
+            Err(error) => return Err(error),
         };
-        match self.send(label, &mut outputs, until) {
-            Ok(End::Done) if is_carried => End::Done,
-            Ok(End::Done) => match self.spool.outputs_taken(&self.post.name, label) {
+        Ok(match self.send(label, &mut outputs, until)? {
+            End::Done if is_carried => End::Done,
+            End::Done => match self.spool.outputs_taken(&self.post.name, label) {
                 Ok(()) => End::Done,
                 Err(error) => self.halt(format!("requests of {label} were sent but cannot be removed ({error})")),
             },
-            Ok(End::Halt) => {
+            End::Halt => {
                 if is_carried {
                     self.carried_outputs.insert(label.clone(), outputs);
                 }
                 End::Halt
             }
-            Err(error) => self.give_up(label, &error),
-        }
+        })
     }
 
     /// Sends what is not settled, and says what was set aside of it.
@@ -209,15 +222,16 @@ impl Round {
     }
 
     /// Sets the requests of an interval aside that can't be read, and never will be.
-    fn give_up(&mut self, label: &Label, error: &io::Error) -> End {
+    ///
+    /// # Errors
+    /// They stay where they are; why.
+    fn give_up(&mut self, label: &Label, error: &io::Error) -> Result<(), String> {
         if trust::is_passing(error) {
-            return self.halt(format!("requests of {label} cannot be read at the moment ({error})"));
+            return Err(format!("requests of {label} cannot be read at the moment ({error})"));
         }
         log::warn!("destination {}: requests of {label} are set aside: {error}", self.post.name);
-        match self.spool.set_outputs_aside(&self.post.name, label, &error.to_string()) {
-            Ok(()) => End::Done,
-            Err(error) => self.halt(format!("requests of {label} cannot be set aside ({error})")),
-        }
+        let aside = self.spool.set_outputs_aside(&self.post.name, label, &error.to_string());
+        aside.map_err(|error| format!("requests of {label} cannot be set aside ({error})"))
     }
 }
 
@@ -481,8 +495,7 @@ mod tests {
         #[track_caller]
         fn check(error: &io::Error, waits: bool) {
             let mut setting = setting(10, |_| Ok(()));
-            let end = setting.round.give_up(&setting.label, error);
-            assert_eq!((matches!(end, End::Halt), setting.round.trouble.is_some()), (waits, waits), "{error}");
+            assert_eq!(setting.round.give_up(&setting.label, error).is_err(), waits, "{error}");
             assert_eq!(setting.round.spool.outputs_waiting("fake").len(), usize::from(waits), "{error}");
         }
         for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO] {

@@ -113,8 +113,14 @@ impl Plan {
         let mut ports: BTreeMap<Address, String> = BTreeMap::new();
         let lines = plan.read_lines(reader);
         let mut lines = plan.unique(lines, reader.running);
-        // Who has a port comes before others that want it.
-        lines.sort_by_key(|(_, _, line)| !reader.ports.values().any(|holder| *holder == line.name));
+        // Who has the port that it asks for comes before others that want it.
+        lines.sort_by_cached_key(|(_, _, line)| {
+            let port = match types.get(&line.type_name) {
+                Found::Sound(of_type) => of_type.iter().find_map(|part| part.kind.port()),
+                Found::Faulty | Found::Unknown(_) => None,
+            };
+            port.is_none_or(|port| reader.ports.get(port) != Some(&line.name))
+        });
         for (file, number, line) in lines {
             let place = |column| Some((number, line.columns[column]));
             let fault =
@@ -342,8 +348,14 @@ mod tests {
         fs::write(etc.path().join("types.d/other.toml"), of_type(9998)).unwrap();
         fs::write(etc.path().join("tests.d/all.conf"), "a|golo|1|log\nb|golo|1|log\nc|other|1|log\n").unwrap();
         let address = Address::parse("127.0.0.1:9999").unwrap();
-        for (holder, expect, fallen) in [(None, ["a", "c"], "b"), (Some("b"), ["b", "c"], "a")] {
-            let ports = holder.map(|holder: &str| (address.clone(), holder.to_owned())).into_iter().collect();
+        let other = Address::parse("127.0.0.1:9997").unwrap();
+        for (holders, expect, fallen) in [
+            (vec![], ["a", "c"], "b"),
+            (vec![(&address, "b")], ["b", "c"], "a"),
+            // It asks for another than it has.
+            (vec![(&other, "a"), (&address, "b")], ["b", "c"], "a"),
+        ] {
+            let ports = holders.into_iter().map(|(port, holder)| (port.clone(), holder.to_owned())).collect();
             let (now, interval) = (SystemTime::now(), Duration::from_secs(10));
             let reader = Reader { etc: etc.path(), now, interval, running: &BTreeMap::new(), ports: &ports };
             let plan = Plan::read(reader, &[]);

@@ -23,6 +23,8 @@ use crate::golo::{Output, Response, ResponseTag};
 use crate::routes::{Request, Routes};
 use crate::work::Work;
 
+/// The tag without which tags tell of no request.
+const URL: &[&str] = &["url"];
 /// How many lines that are no Outputs are shown, each, at `info`.
 const SHOWN: u64 = 10;
 /// How much of such a line is looked at, in bytes: as much as a quote may need.
@@ -337,6 +339,11 @@ impl std::fmt::Display for Strange {
     }
 }
 
+/// Whether an answer may tell of its trigger's requests.
+pub fn tells_of_requests(response: &Response) -> bool {
+    tag(&response.tags, URL).is_some() || response.output.contains('{')
+}
+
 /// What an answer tells of its trigger's requests.
 fn outputs(answered: &Answered) -> Vec<Output> {
     let Answered { response, ended, service, .. } = answered;
@@ -350,7 +357,7 @@ fn outputs(answered: &Answered) -> Vec<Output> {
             printed.to_output()
         })
         .collect();
-    let Some(url) = tag(&response.tags, &["url"]).filter(|_| outputs.is_empty()) else { return outputs };
+    let Some(url) = tag(&response.tags, URL).filter(|_| outputs.is_empty()) else { return outputs };
     let why = if response.output.is_empty() { "it failed" } else { &response.output };
     vec![Output {
         sequence_id: response.id.clone(),

@@ -43,7 +43,7 @@ pub struct Session {
     intake: Mutex<Intake>,
     /// How often it was started again, since that was last asked.
     restarts: AtomicU64,
-    /// How many answers were not looked at, since that was last asked.
+    /// How many answers were not, or not wholly, looked at, since that was last asked.
     lost: AtomicU64,
 }
 
@@ -192,13 +192,13 @@ impl Session {
     /// A call was answered with more than that it ended.
     pub fn answered(&self, mut answered: Answered) {
         let Response { output, tags, .. } = &mut answered.response;
+        let is_cut = output.len() > OUTPUT;
         let whole = (0..=OUTPUT.min(output.len())).rev().find(|end| output.is_char_boundary(*end));
         output.truncate(whole.unwrap_or(0));
         output.shrink_to_fit();
         let tagged: usize = tags.iter().map(|tag| tag.key.len() + tag.value.len()).sum();
-        if tagged > OUTPUT || tags.len() > TAGS || self.answers.try_send(answered).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let is_lost = tagged > OUTPUT || tags.len() > TAGS || self.answers.try_send(answered).is_err();
+        self.lost.fetch_add(u64::from(is_cut || is_lost), Ordering::Relaxed);
     }
 
     /// What it has printed.
@@ -211,7 +211,7 @@ impl Session {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often it was, and how many answers were not looked at, as work, since this was last asked.
+    /// How often it was, and how many answers were not, or not wholly, looked at, as work, since this was last asked.
     pub fn take_counts(&self) -> Work {
         let restarts = self.restarts.swap(0, Ordering::Relaxed);
         let lost = self.lost.swap(0, Ordering::Relaxed);

@@ -124,13 +124,14 @@ impl Sessions {
 
     /// From now on the requests of a test are for these collectors; without one they aren't kept.
     pub fn collect_for(&self, test: &str, collectors: &[String]) {
-        let all = lock(&self.all).clone();
-        let of_test = all.iter().filter(|session| session.test == test);
-        of_test.for_each(|session| session.intake().wants_outputs(!collectors.is_empty()));
+        // First, so that a session that is made meanwhile knows.
         match collectors {
             [] => _ = lock(&self.collectors).remove(test),
             some => _ = lock(&self.collectors).insert(test.to_owned(), some.to_vec()),
         }
+        let all = lock(&self.all).clone();
+        let of_test = all.iter().filter(|session| session.test == test);
+        of_test.for_each(|session| session.intake().wants_outputs(!collectors.is_empty()));
     }
 
     /// Ends all of them, and starts no other.

@@ -86,7 +86,7 @@ pub fn start(session: &Arc<Session>, inbox: Inbox, house: Arc<House>) -> io::Res
         supervisor.outputs.finish();
         drop(supervisor);
         // What can't be done as its end is wanted is no trouble.
-        let trouble = worked.err().filter(|_| session.order() == Order::Live && Instant::now() < house.end);
+        let trouble = worked.err().filter(|_| session.order() == Order::Live);
         session.turn(State::Over(trouble.map(|error| format!("{error:#}"))));
     })?;
     Ok(())
@@ -103,7 +103,7 @@ impl Supervisor {
         let is_wanted = || *self.orders.borrow() == Order::Live;
         let executable =
             binary::get(&settings.binary, &house.state, house.key.as_ref(), Instant::now() + GET, &|| !is_wanted())?;
-        let place = house.places.take(address, &self.session.test, Instant::now() + PORT, is_wanted)?;
+        let place = house.places.take(address, &self.session.test, house.end.min(Instant::now() + PORT), is_wanted)?;
         let request = settings.request(executable.program(), address);
         let request = request.context("its command is longer than can be asked for")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

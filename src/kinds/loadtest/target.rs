@@ -4,15 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::intake::Answered;
+use super::intake::{Answered, tells_of_requests};
 use super::rpc::{Caller, failure_of};
 use super::session::Session;
-use crate::golo::Response;
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
-
-/// The tag without which tags tell of no request.
-const URL: &str = "url";
 
 /// A load test, as one thread calls it.
 #[derive(Debug)]
@@ -50,9 +46,4 @@ impl Target for LoadtestTarget {
         }
         Outcome { failure, ..Outcome::default() }
     }
-}
-
-/// Whether an answer may say more than how the journey went.
-fn tells_of_requests(response: &Response) -> bool {
-    response.tags.iter().any(|tag| tag.key == URL) || response.output.contains('{')
 }
