@@ -55,7 +55,7 @@ fn load_test(sandbox: &Sandbox, name: &str, program: &Path, args: &[&str], more:
 /// Writes a type that runs the tests' own load test against `url`, with these habits, separated by spaces.
 fn odd(sandbox: &Sandbox, name: &str, url: &str, habits: &str, more: &str) {
     let args: Vec<_> = [url].into_iter().chain(habits.split_whitespace()).collect();
-    load_test(sandbox, name, &built("odd_loadtest"), &args, more);
+    load_test(sandbox, name, &built("odd_load_test"), &args, more);
 }
 
 /// A script in Python, by its path from the folder of these tests, as a program whose first line says what runs it.

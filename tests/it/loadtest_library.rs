@@ -22,10 +22,10 @@ use crate::parts::target::{Answer, Target};
 /// How long something may take that takes no time.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// A load test of the tests' own.
-fn odd(journey: &str, url: &str) -> Command {
+/// The tests' own load test, which asks for this URL, and has these habits, separated by spaces.
+fn odd(habits: &str, url: &str) -> Command {
     let mut command = example("odd_load_test");
-    command.args([journey, url]);
+    command.args([url, "as_is=yes"]).args(habits.split_whitespace());
     command
 }
 
@@ -122,7 +122,7 @@ async fn both_examples_say_that_a_status_or_no_answer_is_an_error() {
 #[tokio::test]
 async fn a_journey_that_panics_is_a_failed_hit_and_no_dead_process() {
     let nginx = Nginx::start();
-    let load_test = LoadTest::start(&odd("panics", &nginx.url("/a")));
+    let load_test = LoadTest::start(&odd("panic_at=1", &nginx.url("/a")));
     let caller = load_test.caller().await;
     let mut ids = BTreeSet::new();
     for _ in 0..20 {
@@ -139,7 +139,7 @@ async fn a_journey_that_panics_is_a_failed_hit_and_no_dead_process() {
 
 #[tokio::test]
 async fn a_journey_that_errs_says_why_with_its_sources() {
-    let load_test = LoadTest::start(&odd("errs", ""));
+    let load_test = LoadTest::start(&odd("errs=yes", ""));
     let response = trigger(&load_test.caller().await).await;
     assert!(response.error);
     assert_eq!((response.output.as_str(), reason(&response)), ("the journey is sad: no cats", "other"));
@@ -156,7 +156,7 @@ async fn a_failed_request_is_its_journeys_reason() {
     let nginx = Nginx::start();
     let at = |odd: &Odd, scheme: &str| format!("{scheme}://127.0.0.1:{}/", odd.port());
     let check = async |url: &str, expect: &str| {
-        let load_test = LoadTest::start(&odd("requests", url));
+        let load_test = LoadTest::start(&odd("", url));
         let response = trigger(&load_test.caller().await).await;
         assert_eq!(reason(&response), expect, "{response:?}");
         let [output] = load_test.end(Signal::SIGTERM).outputs().try_into().unwrap();
@@ -177,7 +177,7 @@ async fn hundreds_of_journeys_at_once_print_whole_lines() {
     let target = Target::start(Answer::ok(Duration::ZERO));
     // Longer than what a pipe takes in one piece by itself.
     let path = format!("/{}", "long/".repeat(1000));
-    let load_test = LoadTest::start(&odd("two-requests", &target.url(&path)));
+    let load_test = LoadTest::start(&odd("steps=2", &target.url(&path)));
     let callers = [load_test.caller().await, load_test.caller().await];
     for _ in 0..3 {
         let journeys = callers.iter().flat_map(|caller| (0..150).map(|_| trigger(caller)));
@@ -195,7 +195,7 @@ async fn hundreds_of_journeys_at_once_print_whole_lines() {
 #[tokio::test]
 async fn a_call_that_is_taken_back_drops_its_journey_alone() {
     let nginx = Nginx::start();
-    let load_test = LoadTest::start(&odd("never-ends", &nginx.url("/a")));
+    let load_test = LoadTest::start(&odd("stay_at=1", &nginx.url("/a")));
     let caller = load_test.caller().await;
     let dropped = |lines: &[String]| lines.iter().filter(|line| *line == "a journey was dropped").count();
     let both = [1, 2].map(|_| {
@@ -224,7 +224,7 @@ async fn a_request_that_is_given_up_is_told() {
         stream.read(&mut [0]).ok().map(drop)
     });
     let url = format!("http://127.0.0.1:{}/", stuck.port());
-    let load_test = LoadTest::start(&odd("requests", &url));
+    let load_test = LoadTest::start(&odd("", &url));
     let caller = load_test.caller().await;
     let journeys: Vec<_> = (0..300)
         .map(|_| {
@@ -262,7 +262,7 @@ async fn a_request_is_timed_until_its_bodys_last_byte() {
             stream.write_all(b"3\r\nend\r\n0\r\n\r\n").ok()?;
         }
     });
-    let load_test = LoadTest::start(&odd("requests", &format!("http://127.0.0.1:{}/", slow.port())));
+    let load_test = LoadTest::start(&odd("", &format!("http://127.0.0.1:{}/", slow.port())));
     let response = trigger(&load_test.caller().await).await;
     let [output] = load_test.end(Signal::SIGTERM).outputs().try_into().unwrap();
     assert_eq!((output.status, output.size), (200, 7));
@@ -273,9 +273,8 @@ async fn a_request_is_timed_until_its_bodys_last_byte() {
 #[tokio::test]
 async fn a_client_of_ones_own_is_asked_by() {
     let target = Target::start(Answer::ok(Duration::ZERO));
-    let mut command = odd("requests", &target.url("/").replace("127.0.0.1", "joe:secret@127.0.0.1"));
-    command.arg("own-client");
-    let load_test = LoadTest::start(&command);
+    let url = target.url("/").replace("127.0.0.1", "joe:secret@127.0.0.1");
+    let load_test = LoadTest::start(&odd("own_client=yes", &url));
     assert!(!trigger(&load_test.caller().await).await.error);
     let [request] = target.requests().try_into().unwrap();
     assert!(request.head.iter().any(|line| line.eq_ignore_ascii_case("x-cats: 13")), "{request:?}");
@@ -287,7 +286,7 @@ async fn a_client_of_ones_own_is_asked_by() {
 #[tokio::test]
 async fn an_agent_that_reads_no_more_breaks_nothing() {
     let nginx = Nginx::start();
-    let load_test = LoadTest::start_unheard(&odd("two-requests", &nginx.url("/a")));
+    let load_test = LoadTest::start_unheard(&odd("steps=2", &nginx.url("/a")));
     let caller = load_test.caller().await;
     for response in join_all((0..50).map(|_| trigger(&caller))).await {
         assert!(!response.error, "{response:?}");
@@ -300,15 +299,15 @@ async fn an_agent_that_reads_no_more_breaks_nothing() {
 
 #[tokio::test]
 async fn other_lines_are_left_as_they_are() {
-    let load_test = LoadTest::start(&odd("talks", ""));
+    let load_test = LoadTest::start(&odd("half=hello steps=0", ""));
     assert!(!trigger(&load_test.caller().await).await.error);
-    assert_eq!(load_test.end(Signal::SIGTERM).stdout, ["this is no output"]);
+    assert_eq!(load_test.end(Signal::SIGTERM).stdout, ["hello"]);
 }
 
 #[test]
 fn an_end_leaves_no_socket() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut load_test = LoadTest::start(&odd("talks", ""));
+        let mut load_test = LoadTest::start(&odd("half=hello steps=0", ""));
         let socket = load_test.socket().to_owned();
         assert!(socket.exists());
         let folder = load_test.keep_folder();
@@ -322,7 +321,7 @@ fn an_end_leaves_no_socket() {
 fn who_cannot_listen_says_why() {
     #[track_caller]
     fn check(told: &str, expect: &str) {
-        let ended = Ended::told(odd("talks", ""), told);
+        let ended = Ended::told(odd("half=hello steps=0", ""), told);
         assert_eq!(ended.status.code(), Some(1));
         assert_eq!(ended.stdout, Vec::<String>::new());
         assert!(ended.stderr.join("\n").contains(expect), "{:#?}", ended.stderr);

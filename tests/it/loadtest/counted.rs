@@ -206,5 +206,5 @@ fn journeys_that_fail_or_panic_are_failed_hits_and_their_requests_count() {
     }
     let requests: u64 = ["a", "b", "c"].iter().map(|test| results.work(test, "requests")).sum();
     assert_eq!(nginx.hits().len() as u64, requests);
-    assert!(ended.stderr.contains("it was told to"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("on purpose"), "{}", ended.stderr);
 }

@@ -1,29 +1,38 @@
-//! A load test that behaves as it is told to, well or badly: the tests of the kind `loadtest` run it.
+//! A load test that behaves as it is told to, well or badly: the tests of load tests run it.
 //!
 //! Its first argument is a URL without its path; each other one a habit, as in `steps=3`. A journey asks for as many
-//! paths under one sequence ID: `/a/ID?from=tests`, then `/b/…`.
+//! paths under one sequence ID: `/a/ID?from=tests`, then `/b/…`; or, with `as_is=yes`, for the URL as it is.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, process, thread};
+use std::{env, fmt, process, thread};
 
-use canihaz::loadtest::{Error, Runner, Server, client, do_request, new_sequence_id, start_listener};
+use canihaz::loadtest::reqwest::header::{HeaderMap, HeaderValue};
+use canihaz::loadtest::{
+    Error, Runner, Server, client, client_builder, do_request, new_sequence_id, set_client, start_listener,
+};
 
 /// What it is told.
 struct Habits {
     url: String,
+    /// Whether that is all that is asked for.
+    is_as_is: bool,
     /// Requests a journey, at most 26.
     steps: usize,
     /// The journey at which the process exits with status 3, before it asks for anything.
     die_at: Option<u64>,
     /// The journey that never ends, and all that follow.
     hang_at: Option<u64>,
+    /// The same after it has asked for all; that it was dropped it says on standard error.
+    stay_at: Option<u64>,
     /// The journey that panics, and each that is a multiple.
     panic_at: Option<u64>,
     /// The journey that fails, and each that is a multiple.
     fail_at: Option<u64>,
+    /// Whether each fails with an error that has a source, before it asks for anything.
+    errs: bool,
     /// How many bytes of lines that are no requests are written, at the first journey.
     flood_stdout: usize,
     /// How long a line is that is written then, in bytes.
@@ -77,13 +86,51 @@ impl Runner for Habits {
         if self.hang_at.is_some_and(|at| journey >= at) {
             std::future::pending::<()>().await;
         }
+        if self.errs {
+            Err(Sad(std::io::Error::other("no cats")))?;
+        }
         let sequence_id = new_sequence_id();
         for step in ('a'..='z').take(self.steps) {
-            let request = client().get(format!("{}/{step}/{sequence_id}?from=tests", self.url)).build()?;
-            do_request(&sequence_id, request).await?.error_for_status()?;
+            let url = match self.is_as_is {
+                true => self.url.clone(),
+                false => format!("{}/{step}/{sequence_id}?from=tests", self.url),
+            };
+            let request = client().get(url).build()?;
+            do_request(&sequence_id, request).await?.error_for_status()?.bytes().await?;
         }
-        assert!(!is_at(self.panic_at), "it was told to");
+        if self.stay_at.is_some_and(|at| journey >= at) {
+            let _dropped = Dropped;
+            std::future::pending::<()>().await;
+        }
+        if is_at(self.panic_at) {
+            panic!("on {}", "purpose");
+        }
         if is_at(self.fail_at) { Err("it was told to".into()) } else { Ok(()) }
+    }
+}
+
+/// Says on standard error that a journey was dropped.
+struct Dropped;
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = writeln!(std::io::stderr(), "a journey was dropped");
+    }
+}
+
+/// An error that has a source.
+#[derive(Debug)]
+struct Sad(std::io::Error);
+
+impl fmt::Display for Sad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the journey is sad")
+    }
+}
+
+impl std::error::Error for Sad {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
     }
 }
 
@@ -111,13 +158,20 @@ fn main() -> Result<(), Error> {
             thread::park();
         }
     }
+    if habit("own_client").is_some() {
+        let headers = HeaderMap::from_iter([("x-cats".parse()?, HeaderValue::from_static("13"))]);
+        set_client(client_builder().default_headers(headers).build()?);
+    }
     let habits = Habits {
         url,
+        is_as_is: habit("as_is").is_some(),
         steps: number("steps")?.unwrap_or(1) as usize,
         die_at: number("die_at")?,
         hang_at: number("hang_at")?,
+        stay_at: number("stay_at")?,
         panic_at: number("panic_at")?,
         fail_at: number("fail_at")?,
+        errs: habit("errs").is_some(),
         flood_stdout: number("flood_stdout")?.unwrap_or(0) as usize,
         long_line: number("long_line")?.unwrap_or(0) as usize,
         flood_stderr: number("flood_stderr")?.unwrap_or(0) as usize,
