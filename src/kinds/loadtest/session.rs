@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{anyhow, bail};
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::intake::{Answered, Intake};
 use super::rpc::Address;
@@ -35,10 +35,10 @@ pub struct Session {
     state: Mutex<State>,
     changed: Condvar,
     orders: watch::Sender<Order>,
+    /// Those who can call it.
+    callers: AtomicUsize,
     /// Calls under way.
     calls: AtomicUsize,
-    /// Told when there is none.
-    idle: Notify,
     answers: mpsc::Sender<Answered>,
     intake: Mutex<Intake>,
     /// How often it was started again, since that was last asked.
@@ -84,6 +84,10 @@ pub struct Inbox {
     pub answered: mpsc::Receiver<Answered>,
 }
 
+/// One who can call it.
+#[derive(Debug)]
+pub struct Calling(Arc<Session>);
+
 /// A call under way.
 pub struct Call<'a>(&'a Session);
 
@@ -100,8 +104,8 @@ impl Session {
             state: Mutex::new(State::Starting),
             changed: Condvar::new(),
             orders,
+            callers: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
-            idle: Notify::new(),
             answers,
             intake: Mutex::new(Intake::new(test)),
             restarts: AtomicU64::new(0),
@@ -176,17 +180,14 @@ impl Session {
         Ok(())
     }
 
-    /// A call begins; it is under way until what is given back is dropped.
-    pub fn enter(&self) -> Call<'_> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        Call(self)
+    /// Whether nobody can call it any more.
+    pub fn is_left(&self) -> bool {
+        self.callers.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits until no call is under way.
-    pub async fn idle(&self) {
-        while self.calls.load(Ordering::Relaxed) > 0 {
-            self.idle.notified().await;
-        }
+    /// Whether no call is under way.
+    pub fn is_idle(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) == 0
     }
 
     /// A call was answered with more than that it ended.
@@ -220,11 +221,34 @@ impl Session {
     }
 }
 
+impl Calling {
+    /// Somebody can call `session` until this is dropped.
+    pub fn new(session: &Arc<Session>) -> Self {
+        session.callers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(session))
+    }
+
+    /// A call begins; it is under way until what is given back is dropped.
+    pub fn begin(&self) -> Call<'_> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        Call(&self.0)
+    }
+
+    /// Who is called.
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.0.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.idle.notify_one();
-        }
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -37,7 +37,7 @@ pub const KEYS: &[&[Key]] = &[
         Key { name: "args", meaning: "what it is told; with `env`, up to 56 KiB", default: "nothing" },
         Key {
             name: "env",
-            meaning: "all of its environment, beside `CANIHAZ_RPC_ADDR`; nothing is inherited",
+            meaning: "all of its environment, beside `CANIHAZ_RPC_ADDR` and, unless it has one, a `PATH`; nothing is inherited",
             default: "`PATH`, as for `exec`",
         },
         Key { name: "folder", meaning: "the folder that it runs in", default: "`\"/\"`" },

@@ -31,8 +31,13 @@ use crate::kinds::MAX_GRACE;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the outputs of a program that was killed may stay open.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How long calls that were about to begin may take to do so, once no more are wanted.
-const LAST_CALLS: Duration = Duration::from_millis(100);
+/// How long calls that were about to begin may take to do so, once no more are wanted: where nobody can call any more,
+/// and where that isn't known, as the test is at rest.
+const LAST_CALLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
+/// How long it may take until calls are dropped, after a stop.
+const DROPPED: Duration = Duration::from_millis(100);
+/// How often is looked whether calls are still under way.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long it takes until a program that has ended is started again: at first, and at most; each time it is doubled.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// When a program has lived so long, the next time is like the first.
@@ -233,8 +238,25 @@ async fn ended_is_wanted(mut orders: watch::Receiver<Order>, session: Arc<Sessio
     let _ = timeout_at(end.into(), orders.wait_for(|order| *order != Order::Live)).await;
     tokio::select! {
         biased;
-        _ = orders.wait_for(|order| *order == Order::End) => {}
-        () = async { sleep(LAST_CALLS).await; session.idle().await } => {}
+        _ = orders.wait_for(|order| *order == Order::End) => dropped_calls(&session).await,
+        () = last_calls(&session) => {}
+    }
+}
+
+/// Waits until the calls that are under way were dropped, so that none of them fails by the program's end.
+async fn dropped_calls(session: &Session) {
+    let begin = Instant::now();
+    while !session.is_idle() && begin.elapsed() < DROPPED {
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits until no call is under way, and none begins any more.
+async fn last_calls(session: &Session) {
+    let begin = Instant::now();
+    sleep(LAST_CALLS.0).await;
+    while !(session.is_left() || (session.is_idle() && begin.elapsed() >= LAST_CALLS.1)) {
+        sleep(LOOK).await;
     }
 }
 
@@ -257,7 +279,7 @@ fn died(ended: &Result<Status, Gone>, is_ready: bool) -> String {
     let before = if is_ready { "" } else { " before it answered" };
     match ended {
         Ok(status @ Status::NotStarted(_)) => format!("its load test {status}"),
-        Ok(status) => format!("its load test has ended{before}: {status}"),
+        Ok(status) => format!("its load test died{before}: {status}"),
         Err(gone) => format!("its load test is gone: {gone}"),
     }
 }

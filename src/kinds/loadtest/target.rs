@@ -6,14 +6,14 @@ use std::time::{Instant, SystemTime};
 
 use super::intake::{Answered, tells_of_requests};
 use super::rpc::{Caller, failure_of};
-use super::session::Session;
+use super::session::{Calling, Session};
 use crate::target::{Failure, Outcome, Reason, Target};
 use crate::wakeups::Wakeups;
 
 /// A load test, as one thread calls it.
 #[derive(Debug)]
 pub struct LoadtestTarget {
-    session: Arc<Session>,
+    calling: Calling,
     caller: Caller,
     wakeups: Rc<Wakeups>,
 }
@@ -22,18 +22,19 @@ impl LoadtestTarget {
     /// Prepares everything that hits have in common; connects to nothing.
     pub fn new(session: &Arc<Session>, wakeups: &Rc<Wakeups>) -> Self {
         let caller = Caller::new(session.address.clone(), &session.test);
-        Self { session: Arc::clone(session), caller, wakeups: Rc::clone(wakeups) }
+        Self { calling: Calling::new(session), caller, wakeups: Rc::clone(wakeups) }
     }
 }
 
 impl Target for LoadtestTarget {
     async fn hit(&self, _number: u64) -> Outcome {
-        if let Some(why) = self.session.is_down() {
+        let session = self.calling.session();
+        if let Some(why) = session.is_down() {
             return Outcome::failed(Failure::new(Reason::Connect, why));
         }
-        let _call = self.session.enter();
+        let _call = self.calling.begin();
         let (started, begin) = (SystemTime::now(), Instant::now());
-        let limit = self.session.settings.timeout;
+        let limit = session.settings.timeout;
         let response = match self.wakeups.timeout(limit, self.caller.trigger()).await {
             Some(Ok(response)) => response,
             Some(Err(trouble)) => return Outcome::failed(trouble.into()),
@@ -42,7 +43,7 @@ impl Target for LoadtestTarget {
         let failure = failure_of(&response);
         if tells_of_requests(&response) {
             let (ended, service) = (SystemTime::now(), begin.elapsed());
-            self.session.answered(Answered { response, started, ended, service });
+            session.answered(Answered { response, started, ended, service });
         }
         Outcome { failure, ..Outcome::default() }
     }

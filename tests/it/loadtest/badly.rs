@@ -65,7 +65,7 @@ fn one_that_dies_at_once_is_a_clear_error_and_its_hits_are_missed() {
     assert_eq!(ends(&results), (0, 0), "{results}");
     assert_eq!((ends(&results), results.total("a", "missed")), ((0, 0), 120), "{results}");
     let log = &ended.stderr;
-    let expected = "error: test a cannot run: its load test has ended before it answered: exit status 3; its hits are";
+    let expected = "error: test a cannot run: its load test died before it answered: exit status 3; its hits are";
     assert!(log.contains(expected), "{log}");
     assert!(times("it was told to exit", log) >= 2, "what it says is in the log\n{log}");
     assert!(nginx.hits().is_empty());
@@ -85,7 +85,7 @@ fn one_that_dies_at_the_100th_trigger_fails_that_one_and_is_started_again() {
     assert_eq!(results.failures("a", "connect"), failed - ok / 99, "{results}");
     assert_eq!((arrived(&nginx)["/a/:id"], results.work("a", "requests")), (ok, ok), "{results}");
     let log = &ended.stderr;
-    assert!(log.contains("test a: its load test has ended: exit status 3; it is started again in 100ms"), "{log}");
+    assert!(log.contains("test a: its load test died: exit status 3; it is started again in 100ms"), "{log}");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn one_that_ignores_sigterm_is_killed() {
 }
 
 #[test]
-fn one_that_ignores_sigterm_is_gone_within_a_second_of_its_removal() {
+fn one_that_ignores_sigterm_is_gone_within_a_second_of_a_stop() {
     let (_nginx, sandbox) = misbehaving("stubborn=yes", "");
     let clock = Clock::at(30.0);
     let begun = sandbox.start(&clock);
@@ -281,6 +281,6 @@ fn one_that_takes_more_memory_than_it_may_have_fails_the_hit_and_is_started_agai
     assert!(results.work("a", "restarts") >= 1, "{results}");
     let log = &ended.stderr;
     assert!(log.contains("memory allocation of 300000000 bytes failed"), "{log}");
-    assert!(log.contains("its load test has ended: ended by signal 6 (SIGABRT)"), "{log}");
+    assert!(log.contains("its load test died: ended by signal 6 (SIGABRT)"), "{log}");
     assert!(nginx.hits().is_empty());
 }

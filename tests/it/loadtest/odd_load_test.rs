@@ -27,6 +27,8 @@ struct Habits {
     hang_at: Option<u64>,
     /// The same after it has asked for all; that it was dropped it says on standard error.
     stay_at: Option<u64>,
+    /// How long a journey goes on when it has asked for all.
+    linger: Duration,
     /// The journey that panics, and each that is a multiple.
     panic_at: Option<u64>,
     /// The journey that fails, and each that is a multiple.
@@ -102,6 +104,7 @@ impl Runner for Habits {
             let _dropped = Dropped;
             std::future::pending::<()>().await;
         }
+        tokio::time::sleep(self.linger).await;
         if is_at(self.panic_at) {
             panic!("on {}", "purpose");
         }
@@ -151,8 +154,8 @@ fn main() -> Result<(), Error> {
         eprintln!("it was told to exit");
         process::exit(i32::try_from(status)?);
     }
-    let late = number("late_ms")?.map(Duration::from_millis);
-    thread::sleep(late.unwrap_or_default());
+    let millis = |name: &str| number(name).map(|ms| Duration::from_millis(ms.unwrap_or(0)));
+    thread::sleep(millis("late_ms")?);
     if habit("never").is_some() {
         loop {
             thread::park();
@@ -169,6 +172,7 @@ fn main() -> Result<(), Error> {
         die_at: number("die_at")?,
         hang_at: number("hang_at")?,
         stay_at: number("stay_at")?,
+        linger: millis("linger_ms")?,
         panic_at: number("panic_at")?,
         fail_at: number("fail_at")?,
         errs: habit("errs").is_some(),
