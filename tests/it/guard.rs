@@ -170,8 +170,8 @@ fn a_program_that_is_asked_to_end_can_take_its_leave() {
 #[test]
 fn all_of_a_programs_group_is_asked_to_end_and_no_other() {
     with_a_guard(async |client| {
-        // The shell waits for its child, and says how that ended.
-        let parent = shell("trap : TERM; sleep 300 & echo ready; wait; wait $!; echo $?");
+        // The shell waits for its child, and says how that ended. Ready is who has let go of the shell's own trap.
+        let parent = shell("trap : TERM; sh -c 'echo ready; exec sleep 300' & wait; wait $!; echo $?");
         let [asked, other] = [client.run(&parent, None).await.unwrap(), client.run(&parent, None).await.unwrap()];
         for running in [&asked, &other] {
             read(running, |text| text == "ready\n").await;
