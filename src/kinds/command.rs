@@ -53,35 +53,54 @@ pub fn folder(keys: &mut Keys<'_>) -> PathBuf {
 pub fn program(keys: &mut Keys<'_>, key: &'static str, program: &str, env: &[(String, String)]) -> Option<PathBuf> {
     let path = env.iter().find(|(name, _)| name == "PATH").map_or(PATH, |(_, path)| path);
     let found = find(program, &keys.folder(), path);
+    let found = found.and_then(|file| can_be_executed(&file).map(|()| file));
+    accepted(keys, key, found)
+}
+
+/// The program whose file is `name`, relative to the type's own, as the key named `key` says; `None` when that is
+/// refused.
+pub fn program_file(keys: &mut Keys<'_>, key: &'static str, name: &str) -> Option<PathBuf> {
+    let file = keys.folder().join(name);
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let found = can_be_executed(&file).map(|()| file);
+    accepted(keys, key, found)
+}
+
+fn accepted(keys: &mut Keys<'_>, key: &'static str, found: Result<PathBuf, Refused>) -> Option<PathBuf> {
     found.map_err(|no| keys.refuse_key(key, format!("the program that \"{key}\" names {}", no.seen), no.right)).ok()
 }
 
 /// The file of `program`: one with a slash in it is relative to `folder`, another is looked for in the folders of
-/// `path`, as a shell does. Refused is what isn't there, can't be executed, or somebody else may have put there.
+/// `path`, as a shell does.
 fn find(program: &str, folder: &Path, path: &str) -> Result<PathBuf, Refused> {
-    let can_execute = |file: &Path| eaccess(file, AccessFlags::X_OK).is_ok();
     let found = if program.contains('/') {
         std::path::absolute(folder.join(program)).ok()
     } else {
         let folders = path.split(':').filter(|folder| folder.starts_with('/'));
-        folders.map(|folder| Path::new(folder).join(program)).find(|file| file.is_file() && can_execute(file))
+        folders.map(|folder| Path::new(folder).join(program)).find(|file| file.is_file() && is_executable(file))
     };
-    let Some(file) = found else {
-        let (seen, right) = ("is in no folder of PATH", "give its whole path, or a PATH in \"env\"");
-        return Err(Refused { seen: seen.to_owned(), right });
-    };
-    trust::check_file(&file).map_err(|distrust| {
+    let (seen, right) = ("is in no folder of PATH", "give its whole path, or a PATH in \"env\"");
+    found.ok_or_else(|| Refused { seen: seen.to_owned(), right })
+}
+
+/// Refuses what isn't there, can't be executed, or somebody else may have put there.
+fn can_be_executed(file: &Path) -> Result<(), Refused> {
+    trust::check_file(file).map_err(|distrust| {
         let right = match distrust {
             Distrust::Missing => "a program was expected there",
             _ => distrust.right(),
         };
         Refused { seen: distrust.to_string(), right }
     })?;
-    if !can_execute(&file) {
+    if !is_executable(file) {
         let right = "it must be executable by the user canihaz runs as (chmod +x)";
         return Err(Refused { seen: "cannot be executed".to_owned(), right });
     }
-    Ok(file)
+    Ok(())
+}
+
+fn is_executable(file: &Path) -> bool {
+    eaccess(file, AccessFlags::X_OK).is_ok()
 }
 
 #[cfg(test)]
@@ -108,7 +127,8 @@ mod tests {
         let [one, two] = ["one", "two"].map(|name| folder.path().join(name).display().to_string());
         let path = format!("relative:{one}:{two}");
         let check = |program: &str, expect: Result<&str, &str>| {
-            let found = find(program, folder.path(), &path).map_err(|refused| refused.seen);
+            let found = find(program, folder.path(), &path).and_then(|file| can_be_executed(&file).map(|()| file));
+            let found = found.map_err(|refused| refused.seen);
             assert_eq!(found, expect.map(|file| folder.path().join(file)).map_err(ToOwned::to_owned), "{program}");
         };
         check("text", Ok("two/text"));

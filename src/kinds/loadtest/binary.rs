@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use nix::unistd::{AccessFlags, eaccess};
 
 use crate::keys::Keys;
+use crate::kinds::command::program_file;
 use crate::kinds::dial;
 use crate::page::Key;
 use crate::trust::{self, Distrust};
@@ -123,7 +123,7 @@ impl Binary {
             for key in ["max_size", "ca_file"].into_iter().filter(|key| keys.was_read(key)).collect::<Vec<_>>() {
                 keys.refuse_key(key, format!("{} with the path of a file", keys.name(key)), "it goes with a URL");
             }
-            let path = find(keys, &named)?;
+            let path = program_file(keys, "binary", &named)?;
             return keys.is_sound().then_some(Self::File { path, sha256 });
         }
         let location = Location::parse(&named);
@@ -204,20 +204,6 @@ fn checked(
         key.signature(&bytes.bytes)?.verify(&sealed, patience)?;
     }
     Ok(sealed)
-}
-
-/// The program of this name, if it is one that can be executed, and that nobody else may have put there.
-fn find(keys: &mut Keys<'_>, name: &str) -> Option<PathBuf> {
-    let path = keys.folder().join(name);
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let refused = match trust::check_file(&path) {
-        Ok(()) if eaccess(&path, AccessFlags::X_OK).is_ok() => return Some(path),
-        Ok(()) => ("cannot be executed".to_owned(), "it must be executable by the user canihaz runs as (chmod +x)"),
-        Err(Distrust::Missing) => (Distrust::Missing.to_string(), "a program was expected there"),
-        Err(distrust) => (distrust.to_string(), distrust.right()),
-    };
-    keys.refuse_key("binary", format!("the program that \"binary\" names {}", refused.0), refused.1);
-    None
 }
 
 #[cfg(test)]

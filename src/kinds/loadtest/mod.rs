@@ -5,6 +5,7 @@
 //! the program says on its standard output, a line of JSON a request.
 
 mod binary;
+mod ids;
 mod intake;
 pub mod journeys;
 mod lines;
