@@ -34,6 +34,12 @@ impl fmt::Display for Fault {
     }
 }
 
+/// As much of the beginning of `text` as `most` bytes have room for, in whole characters.
+pub fn head(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
 /// Quotes `text`, escaped, and cut after 60 characters.
 pub fn quote(text: &str) -> String {
     quote_most(text, QUOTED)
@@ -94,6 +100,14 @@ mod tests {
         check("", "\"\"");
         check(&"x".repeat(60), &format!("\"{}\"", "x".repeat(60)));
         check(&"x".repeat(61), &format!("\"{}…\"", "x".repeat(60)));
+    }
+
+    #[test]
+    fn a_beginning_has_whole_characters() {
+        for (text, most, expect) in [("", 3, ""), ("abc", 3, "abc"), ("abc", 2, "ab"), ("aéb", 2, "a"), ("é", 0, "")]
+        {
+            assert_eq!(head(text, most), expect, "{text} {most}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@
 //! - what a compiled load test and its agent say to each other: [`golo`]; what such a test is made of: [`loadtest`], of which
 //!   the runner uses nothing
 //! - reading what others wrote: [`trust`], [`keys`], [`fault`]; telling what can be written: [`page`]; writing files whole:
-//!   `whole`; and `hostname`
+//!   `whole`; and `hostname`, and `unpoisoned` locks
 //!
 //! Two lists grow: kinds and destinations. Adding one is one file and one line
 //! in its table.
@@ -137,6 +137,7 @@ pub mod stop;
 pub mod summary;
 pub mod target;
 pub mod trust;
+mod unpoisoned;
 pub mod values;
 pub mod wakeups;
 pub mod watch;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use nix::unistd::getsid;
 
 use super::children;
 use super::serve::NAME;
+use crate::unpoisoned::lock;
 
 /// This very program, whatever has become of its file.
 const MYSELF: &str = "/proc/self/exe";
@@ -44,7 +45,7 @@ impl Guard {
     /// # Errors
     /// The system has no process, thread or descriptor left.
     pub fn shared() -> io::Result<Arc<Self>> {
-        let mut shared = unpoisoned(&SHARED);
+        let mut shared = lock(&SHARED);
         if let Some(guard) = shared.upgrade() {
             return Ok(guard);
         }
@@ -71,7 +72,7 @@ impl Guard {
 
     /// A way to it, which doesn't block; `None` while there is none.
     pub(super) fn socket(&self) -> io::Result<Option<OwnedFd>> {
-        unpoisoned(&self.socket).as_ref().map(OwnedFd::try_clone).transpose()
+        lock(&self.socket).as_ref().map(OwnedFd::try_clone).transpose()
     }
 }
 
@@ -81,7 +82,7 @@ fn keep(mut process: Child, guard: &Weak<Guard>) {
         let started = Instant::now();
         let ended = process.wait();
         let Some(guard) = guard.upgrade() else { return };
-        *unpoisoned(&guard.socket) = None;
+        *lock(&guard.socket) = None;
         kill_left();
         let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         log::warn!(
@@ -91,7 +92,7 @@ fn keep(mut process: Child, guard: &Weak<Guard>) {
             thread::sleep(AGAIN.saturating_sub(started.elapsed()));
             match launch(&guard.program) {
                 Ok((process, socket)) => {
-                    *unpoisoned(&guard.socket) = Some(socket);
+                    *lock(&guard.socket) = Some(socket);
                     break process;
                 }
                 Err(error) => {
@@ -135,9 +136,4 @@ fn kill_left() {
             let _ = waitpid(child.id, None);
         }
     }
-}
-
-/// What nothing leaves half done needs no poison.
-fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

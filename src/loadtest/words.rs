@@ -7,6 +7,7 @@ use std::iter::successors;
 use tokio::time::error::Elapsed;
 
 use super::runner::Panicked;
+use crate::fault::head;
 use crate::target::{Failure, Reason};
 
 /// The most that is told of an error, in bytes.
@@ -26,8 +27,7 @@ pub(super) fn words(error: &(dyn StdError + 'static)) -> String {
         }
         words.push_str(&more);
     }
-    let end = (0..=MAX_WORDS.min(words.len())).rev().find(|end| words.is_char_boundary(*end));
-    words.truncate(end.unwrap_or(0));
+    words.truncate(head(&words, MAX_WORDS).len());
     words
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
@@ -24,6 +24,7 @@ use super::slots::Present;
 use crate::fault::quote;
 use crate::minute::LAST_START;
 use crate::ranges::Ranges;
+use crate::unpoisoned::lock;
 
 /// How long a minute of hits is.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -371,11 +372,6 @@ fn identity(writing: &Writing, host: &str) -> String {
     };
     let series = points.series_count.get();
     json!([points.measurement, tags, host, series, by_tick, client.precision.name(), goes_to]).to_string()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in it is ever half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::printed::Printed;
 use crate::archive::{Aged, thin_out};
+use crate::fault::head;
 use crate::golo::{DEFAULT_SEQUENCE_ID, Output};
 use crate::whole;
 
@@ -107,8 +108,7 @@ pub fn is_of_a_journey(sequence_id: &str) -> bool {
 
 /// How a journey of this sequence ID is named.
 pub fn name_of(sequence_id: &str) -> &str {
-    let end = (0..=MAX_ID.min(sequence_id.len())).rfind(|end| sequence_id.is_char_boundary(*end));
-    &sequence_id[..end.unwrap_or(0)]
+    head(sequence_id, MAX_ID)
 }
 
 impl Default for Journeys {

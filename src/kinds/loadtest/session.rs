@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 use super::intake::{Answered, Intake};
 use super::rpc::Address;
 use super::settings::Settings;
+use crate::fault::head;
 use crate::golo::Response;
+use crate::unpoisoned::lock;
 use crate::work::Work;
 
 /// How many answers may wait until they are looked at: a second's of the highest rates that one program answers at.
@@ -194,8 +196,7 @@ impl Session {
     pub fn answered(&self, mut answered: Answered) {
         let Response { output, tags, .. } = &mut answered.response;
         let is_cut = output.len() > OUTPUT;
-        let whole = (0..=OUTPUT.min(output.len())).rev().find(|end| output.is_char_boundary(*end));
-        output.truncate(whole.unwrap_or(0));
+        output.truncate(head(output, OUTPUT).len());
         output.shrink_to_fit();
         let tagged: usize = tags.iter().map(|tag| tag.key.len() + tag.value.len()).sum();
         let is_lost = tagged > OUTPUT || tags.len() > TAGS || self.answers.try_send(answered).is_err();
@@ -257,9 +258,4 @@ impl fmt::Debug for Session {
         let Self { test, address, state, .. } = self;
         f.debug_struct("Session").field("test", test).field("address", address).field("state", state).finish()
     }
-}
-
-/// What nothing leaves half done needs no poison.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

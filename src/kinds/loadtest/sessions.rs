@@ -12,12 +12,13 @@ use chrono::Utc;
 use super::binary::PublicKey;
 use super::journeys::{self, Journey, SLOWEST};
 use super::place::Places;
-use super::session::{Order, Session, lock};
+use super::session::{Order, Session};
 use super::settings::Settings;
 use super::supervisor;
 use crate::label::Label;
 use crate::spool::Collected;
 use crate::summary::{Measured, Summary};
+use crate::unpoisoned::lock;
 
 /// How long the end of load tests is waited for: what they are given to end by themselves, and to be killed.
 const ENDS: Duration = Duration::from_millis(1500);
